@@ -1,0 +1,1 @@
+"""What an electrode microstructure does to the cell, from a segmented image to a discharge curve."""

@@ -1,0 +1,7 @@
+"""Physical constants, exact by the SI of 2019."""
+
+FARADAY = 96485.33212331001
+"""Charge of a mole of electrons, C/mol."""
+
+GAS_CONSTANT = 8.31446261815324
+"""Molar gas constant, J/(mol K)."""

@@ -1,0 +1,1 @@
+"""Electrolytes, active materials and counter electrodes, one file per published set, with its source."""

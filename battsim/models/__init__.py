@@ -1,0 +1,1 @@
+"""Equation sets on a mesh: residual, Jacobian, initial state."""

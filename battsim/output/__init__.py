@@ -1,0 +1,1 @@
+"""Files from numbers: tables, fields, records, pictures."""

@@ -1,0 +1,1 @@
+"""Closures of the cell models as pure array functions, each returning its value and its derivatives."""

@@ -1,0 +1,1 @@
+"""Numbers from a solution: effective transport, microstructure, cell curves, losses."""

@@ -1,0 +1,1 @@
+"""Pure numerics, no battery: linear solvers, Newton, time stepping, multigrid."""

@@ -1,0 +1,13 @@
+"""Errors of the geometry package; each message says what was found, where, what is allowed and what to do."""
+
+
+class ImageError(Exception):
+    """An image file is missing, unreadable, truncated or not what its header says."""
+
+
+class LabelError(ImageError):
+    """The declared labels, shape, crop or voxel size do not fit the image."""
+
+
+class MeshError(Exception):
+    """An image cannot become the requested mesh."""
