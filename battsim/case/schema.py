@@ -1,0 +1,235 @@
+"""The case as a whole: one model per kind, frozen, all SI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, StrictStr, model_validator
+
+from battsim.case.fields import (
+    Capacity,
+    Concentration,
+    Count,
+    CurrentDensity,
+    Duration,
+    NonEmpty,
+    Number,
+    PositiveShare,
+    Rate,
+    Share,
+    Table,
+    Temperature,
+    Voltage,
+    si,
+)
+from battsim.case.image import Image
+from battsim.case.materials import Materials, OpenShare
+
+Field3D = Literal["c_e", "phi_e", "c_s", "phi_s", "j"]
+Axis = Literal["x", "y", "z"]
+
+
+class Conditions(Table):
+    """Temperature (K) and initial salt concentration (mol/m3) of the whole cell."""
+
+    temperature: Temperature = 298.15
+    salt: Concentration = 1000.0
+
+
+class Initial(Table):
+    """State of charge at the start, given in exactly one way."""
+
+    soc: Share | None = None
+    stoichiometry: OpenShare | None = None
+    voltage: Voltage | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Initial:
+        given = [key for key in ("soc", "stoichiometry", "voltage") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"needs exactly one of soc, stoichiometry and voltage, not {' and '.join(given) or 'none'}; "
+                "keep one, such as soc = 1.0"
+            )
+        return self
+
+
+class Cell(Table):
+    """What 1 C means, C/m2; None: what the connected active material can take up between its limits."""
+
+    capacity: Capacity | None = None
+
+
+class Until(Table):
+    """When a step ends: at whichever of these comes first."""
+
+    voltage: Voltage | None = None
+    time: Duration | None = None
+    capacity: Annotated[float, si("C/m^2"), Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Until:
+        if self.voltage is None and self.time is None and self.capacity is None:
+            raise ValueError('is empty: name at least one end, such as until = { voltage = "3.5 V" }')
+        return self
+
+
+class Step(Table):
+    """One step of the protocol; magnitudes are positive, the word gives the sign."""
+
+    step: Literal["discharge", "charge", "rest"] = Field(examples=['"discharge"'])
+    rate: Rate | None = None
+    current: CurrentDensity | None = None
+    until: Until = Field(examples=['{ voltage = "3.5 V" }'])
+
+    @model_validator(mode="after")
+    def _one_control(self) -> Step:
+        given = [key for key in ("rate", "current") if getattr(self, key) is not None]
+        if self.step == "rest":
+            if given or self.until.voltage is not None or self.until.capacity is not None or self.until.time is None:
+                raise ValueError(
+                    'is a rest: it takes no rate or current and ends by time, such as until = { time = "1 h" }'
+                )
+        elif len(given) != 1:
+            raise ValueError(
+                f"needs exactly one of rate and current, not {' and '.join(given) or 'none'}; "
+                'write rate = "1 C" or current = "25 A/m^2"'
+            )
+        return self
+
+
+class HalfCellModel(Table):
+    """`[model]` of a resolved half cell."""
+
+    kind: Literal["resolved"]
+    cell: Literal["half"] = "half"
+    baseline: Literal[False] = False
+    engine: Literal["newton"] = "newton"
+
+
+class TortuosityModel(Table):
+    """`[model]` of a tortuosity."""
+
+    kind: Literal["tortuosity"]
+
+
+class Solver(Table):
+    """`[solver]` of a steady problem."""
+
+    threads: Annotated[Count, Field(le=1024)] = 2
+
+
+class TimeSolver(Solver):
+    """`[solver]` of a run in time."""
+
+    time_rtol: Annotated[Number, Field(gt=0, le=0.1)] = 1e-3
+
+
+class Output(Table):
+    """`[output]`: which fields are saved, and how often (s); `every` None: at the start and the end of each step."""
+
+    fields: tuple[Field3D, ...] = ("c_e", "phi_e", "c_s", "phi_s", "j")
+    every: Duration | None = 300.0
+
+
+def _relative_or_siemens(values: Any) -> Any:
+    """Conductivities as numbers; relative ones and ones in S/m do not mix."""
+    if not isinstance(values, dict):
+        return values
+    if len({isinstance(value, str) for value in values.values()}) > 1:
+        raise ValueError(
+            'mixes numbers, which are relative to the bulk, with strings such as "0.1 S/m"; write all in the same way'
+        )
+    return values
+
+
+PhaseConductivity = Annotated[float, si("S/m"), Field(gt=0)]
+
+
+class Transport(Table):
+    """`[transport]`: which phases conduct, and along which axes the tortuosity is asked for."""
+
+    conductivity: Annotated[dict[StrictStr, PhaseConductivity], NonEmpty, BeforeValidator(_relative_or_siemens)] = (
+        Field(examples=["{ pore = 1.0 }"])
+    )
+    porosity: dict[StrictStr, PositiveShare] = Field(default_factory=dict)
+    axes: Annotated[tuple[Axis, ...], NonEmpty] = ("x", "y", "z")
+    sides: Literal["no-flux"] = "no-flux"
+    length: Literal["outer", "centres"] = "outer"
+    tolerance: Annotated[Number, Field(ge=1e-12, le=0.1)] = 1e-4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_porosity(cls, data: Any) -> Any:
+        """Every conducting phase with its porosity, 1 where none was given."""
+        if not (isinstance(data, dict) and isinstance(data.get("conductivity"), dict)):
+            return data
+        given = data.get("porosity", {})
+        return (
+            {**data, "porosity": {**dict.fromkeys(data["conductivity"], 1.0), **given}}
+            if isinstance(given, dict)
+            else data
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Transport:
+        strangers = [name for name in self.porosity if name not in self.conductivity]
+        if strangers:
+            raise ValueError(
+                f"has a porosity for {', '.join(strangers)}, which does not conduct; "
+                "name it in conductivity too, or delete it"
+            )
+        if len(set(self.axes)) != len(self.axes):
+            raise ValueError(f"has axes = {list(self.axes)}; name each axis once")
+        return self
+
+
+class Case(Table):
+    """A case file after reading: what every kind has."""
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    name: StrictStr = ""
+    image: Image = Field(examples=['{ file = "image/cathode.tif", ... }'])
+    _directory: Path = PrivateAttr(default_factory=Path)
+
+    @property
+    def directory(self) -> Path:
+        """The case directory, absolute."""
+        return self._directory
+
+    @property
+    def image_file(self) -> Path | None:
+        """The image file, absolute; None for a recipe."""
+        return None if self.image.file is None else self.locate(self.image.file)
+
+    def locate(self, name: str) -> Path:
+        """Absolute path of a file that the case names relative to itself."""
+        return (self._directory / name).resolve()
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key with its value or default, SI, ready for JSON; reading it again gives the same case."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class ResolvedCase(Case):
+    """A half cell on the voxels of an image, discharged or charged."""
+
+    materials: Materials
+    conditions: Conditions = Conditions()
+    initial: Initial = Initial(soc=1.0)
+    cell: Cell = Cell()
+    model: HalfCellModel
+    protocol: Annotated[tuple[Step, ...], NonEmpty] = Field(
+        examples=['[{ step = "discharge", rate = "1 C", until = { voltage = "3.5 V" } }]']
+    )
+    solver: TimeSolver = TimeSolver()
+    output: Output = Output()
+
+
+class TortuosityCase(Case):
+    """Effective transport through an image."""
+
+    model: TortuosityModel
+    transport: Transport = Field(examples=["{ conductivity = { pore = 1.0 } }"])
+    solver: Solver = Solver()

@@ -1,0 +1,54 @@
+"""Finite-volume operators as products of a topology matrix and diagonal geometry.
+
+With J the jump matrix of a face list (one row per face, +1 at the owner, -1 at the neighbour), a conserved flux f that
+is positive from owner to neighbour leaves its cells by J^T f, and the driving difference of a cell field u is J u.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+
+def jump(owner: Ints, neighbour: Ints, n_cells: int) -> sp.csr_array:
+    """Matrix J with (J u)_f = u_owner - u_neighbour, shape (n_faces, n_cells)."""
+    return _two_per_row(owner, neighbour, 1.0, -1.0, n_cells)
+
+
+def mean(owner: Ints, neighbour: Ints, n_cells: int) -> sp.csr_array:
+    """Matrix M with (M u)_f = (u_owner + u_neighbour) / 2, shape (n_faces, n_cells)."""
+    return _two_per_row(owner, neighbour, 0.5, 0.5, n_cells)
+
+
+def gather(cells: Ints, n_cells: int) -> sp.csr_array:
+    """Matrix G with (G u)_k = u_cells[k], shape (n, n_cells); its transpose sums face values into cells."""
+    n = cells.size
+    return sp.csr_array((np.ones(n), cells, np.arange(n + 1)), shape=(n, n_cells))
+
+
+def _two_per_row(first: Ints, second: Ints, a: float, b: float, n_cells: int) -> sp.csr_array:
+    n = first.size
+    columns = np.stack([first, second], axis=1).ravel()
+    values = np.tile([a, b], n)
+    return sp.csr_array((values, columns, np.arange(0, 2 * n + 1, 2)), shape=(n, n_cells))
+
+
+def face_conductance(
+    area: Floats, owner_distance: Floats, neighbour_distance: Floats, owner_value: Floats, neighbour_value: Floats
+) -> Floats:
+    """Two-point conductance of faces, A / (d_o / k_o + d_n / k_n): the harmonic mean, exact for layers in series.
+
+    Parameters
+    ----------
+    area
+        Face areas, shape (n_faces,), m2.
+    owner_distance, neighbour_distance
+        Cell centre to face, shape (n_faces,), m.
+    owner_value, neighbour_value
+        Conductivity k of either cell, shape (n_faces,), positive.
+    """
+    return area / (owner_distance / owner_value + neighbour_distance / neighbour_value)

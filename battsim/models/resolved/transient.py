@@ -1,0 +1,151 @@
+"""The half cell as seen by Newton and by the time integrator: scales, limits, control, error measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from battsim.fvm.blocks import BlockJacobian
+from battsim.models.resolved.equations import Evaluation, HalfCell, Rate
+from battsim.models.resolved.state import shifted
+
+Floats = NDArray[np.float64]
+LARGEST_POTENTIAL_STEP = 0.3
+"""V; one Newton correction moves no potential further, since Butler-Volmer is exponential."""
+NEAREST_TO_EMPTY = 0.9
+"""Share of the way to zero salt, empty or full solid that one Newton correction may go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the cell is held at: a current (A, positive in discharge) or a terminal voltage (V)."""
+
+    kind: str
+    value: float
+
+
+class HalfCellTransient:
+    """Time-dependent half cell: makes the non-linear problem of a step and measures errors.
+
+    Parameters
+    ----------
+    cell
+        The equations.
+    current_scale
+        Current against which residuals are measured, A, positive.
+    """
+
+    def __init__(self, cell: HalfCell, current_scale: float) -> None:
+        self.cell = cell
+        self.current_scale = current_scale
+        self._guess: tuple[Floats, Floats] | None = None
+
+    def problem(self, a: float, u_star: Floats, reference: float, control: Control) -> HalfCellProblem:
+        """The non-linear system of one implicit step; a = 0 freezes the concentrations."""
+        return HalfCellProblem(self, Rate(a, u_star), reference, control)
+
+    def held_at(self, voltage: float) -> Control:
+        """Control that holds the terminal at a voltage, V."""
+        return Control("voltage", voltage)
+
+    def reference_shift(self, u: Floats) -> float:
+        """Shift that puts the terminal at zero."""
+        return float(u[self.cell.layout.V])
+
+    def shifted(self, u: Floats, shift: float) -> Floats:
+        """The same state with its reference raised by `shift`, V."""
+        return shifted(self.cell.layout, u, shift)
+
+    def voltage(self, u: Floats, reference: float) -> float:
+        """Terminal voltage, V."""
+        return float(u[self.cell.layout.V]) + reference
+
+    def admissible(self, guess: Floats, last: Floats) -> Floats:
+        """The predictor, kept between empty and full on the way from the last state."""
+        layout = self.cell.layout
+        out = guess.copy()
+        x, c_e = last[layout.x], last[layout.c_e]
+        out[layout.x] = np.clip(out[layout.x], 0.5 * x, x + 0.5 * (1.0 - x))
+        out[layout.c_e] = np.maximum(out[layout.c_e], 0.3 * c_e)
+        return out
+
+    def error(self, difference: Floats) -> float:
+        """Largest of the root-mean-square errors of x and of c_e / c_0, and the error of V in volts."""
+        layout = self.cell.layout
+        return max(
+            float(np.sqrt(np.mean(difference[layout.x] ** 2))),
+            float(np.sqrt(np.mean(difference[layout.c_e] ** 2))) / self.cell.parameters.salt,
+            abs(float(difference[layout.V])),
+        )
+
+    def exhausted(self, u: Floats, evaluation: Evaluation) -> str | None:
+        """Which physical end the state is at, where a step can shrink no further; None if none."""
+        smallest_salt = min(float(u[self.cell.layout.c_e].min()), float(evaluation.reaction.c_surface.min()))
+        if smallest_salt < 1e-2 * self.cell.parameters.salt:
+            return "salt depletion"
+        surface = evaluation.reaction.x_surface
+        if surface.max() > 0.99 or surface.min() < 0.01:
+            return "solid saturation"
+        return None
+
+    def current(self, evaluation: Evaluation) -> float:
+        """Cell current, A, positive in discharge."""
+        return evaluation.current
+
+
+class HalfCellProblem:
+    """Residual, Jacobian, norms and step limits of one implicit step."""
+
+    def __init__(self, transient: HalfCellTransient, rate: Rate, reference: float, control: Control) -> None:
+        self._transient, self._cell = transient, transient.cell
+        self._rate, self._reference, self._control = rate, reference, control
+
+    def evaluate(self, u: Floats) -> Evaluation:
+        """Residual (A) at u; under voltage control the last row is g (V - value) and the current is a result."""
+        transient, layout = self._transient, self._cell.layout
+        held = self._control.kind == "voltage"
+        current = 0.0 if held else self._control.value
+        e = self._cell.evaluate(u, self._reference, self._rate, current, transient._guess)
+        transient._guess = (e.reaction.j, e.counter.j)
+        if not held:
+            return e
+        return self._cell.held_at_voltage(e, float(u[layout.V]) + self._reference - self._control.value)
+
+    def jacobian(self, evaluation: Evaluation) -> BlockJacobian:
+        """Derivative of the residual."""
+        jacobian = self._cell.jacobian(evaluation)
+        return self._cell.voltage_row(jacobian) if self._control.kind == "voltage" else jacobian
+
+    def norm(self, residual: Floats) -> float:
+        """Upper bound of the sum of absolute residuals over the current scale."""
+        return float(np.linalg.norm(residual) * np.sqrt(residual.size)) / self._transient.current_scale
+
+    def imbalance(self, residual: Floats) -> float:
+        """Largest of the sums over lithium, salt, electrons and ions, over the current scale."""
+        layout = self._cell.layout
+        parts = [residual[layout.phi_s].sum() + residual[layout.V], residual[layout.phi_e].sum()]
+        if self._rate.a > 0.0:
+            parts += [residual[layout.x].sum(), residual[layout.c_e].sum()]
+        if self._control.kind == "voltage":
+            parts[0] = 0.0
+        return float(np.max(np.abs(parts))) / self._transient.current_scale
+
+    def step_limit(self, u: Floats, du: Floats) -> float:
+        """Share of the step that keeps 0 < x < 1 and c_e > 0 and moves no potential by more than 0.3 V."""
+        layout = self._cell.layout
+        largest = float(np.abs(du[layout.potentials]).max())
+        shares = [1.0, LARGEST_POTENTIAL_STEP / largest if largest > 0 else 1.0]
+        shares.append(_share_to_zero(u[layout.x], du[layout.x]))
+        shares.append(_share_to_zero(1.0 - u[layout.x], -du[layout.x]))
+        shares.append(_share_to_zero(u[layout.c_e], du[layout.c_e]))
+        return min(shares)
+
+
+def _share_to_zero(value: Floats, change: Floats) -> float:
+    """Share of the change that brings no value closer to zero than a tenth of itself."""
+    falling = change < 0.0
+    if not falling.any():
+        return 1.0
+    return float(np.min(NEAREST_TO_EMPTY * value[falling] / -change[falling]))

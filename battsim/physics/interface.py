@@ -1,0 +1,228 @@
+"""Reaction current of an interface from cell values: kinetics behind the half-cell drops, solved face by face.
+
+A finite volume knows the values at cell centres, Butler-Volmer those at the surface. With j the current density on the
+true surface (A/m2, positive when lithium leaves the solid) and d the half-cell distances,
+
+    x_f     = x - j d_s / (F D_s c_max)
+    c_f     = c_e + (1 - t_plus) j d_e / (F b D_e)
+    phi_s,f = phi_s - j (d_s / sigma + R_film)
+    phi_e,f = phi_e + j d_e / (b kappa) + beta ln(c_f / c_e)
+    eta     = phi_s,f - phi_e,f - U(x_f),        j = i0(x_f, c_f) (exp(alpha_a f eta) - exp(-alpha_c f eta))
+
+is one scalar equation in j. Its root lies between the currents that would empty or fill the surface, so it is
+bracketed: 0 < x_f < 1 and c_f > 0 hold by construction. Derivatives follow from the implicit function theorem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from battsim.physics.kinetics import butler_volmer
+
+Floats = NDArray[np.float64]
+
+MAX_ITERATIONS = 200
+RELATIVE_TOLERANCE = 1e-12
+NOISE = 1e-12
+"""Round-off of j relative to i0: potentials of volts carry 1e-15 V, times f."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceState:
+    """Exchange current density and equilibrium potential at a surface, with derivatives, each shape (n,).
+
+    i0 (A/m2), its derivatives by x and by c_e (mol/m3); U (V) and dU/dx (V).
+    """
+
+    i0: Floats
+    di0_dx: Floats
+    di0_dc: Floats
+    U: Floats
+    dU: Floats
+
+
+SurfaceLaw = Callable[[Floats, Floats], SurfaceState]
+"""Surface state from stoichiometry x and salt concentration c_e."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HalfCellDrops:
+    """What one A/m2 costs between cell centre and surface, per face, with derivatives by the cell's own state.
+
+    Attributes
+    ----------
+    x, dx
+        Stoichiometry, m2/A, and its derivative by x.
+    solid
+        Electronic plus film resistance, ohm m2.
+    c, dc
+        Salt concentration, (mol/m3) m2/A, and its derivative by c_e.
+    ionic, dionic
+        Ionic resistance, ohm m2, and its derivative by c_e.
+    beta, dbeta
+        Diffusion potential per unit of ln c, V, and its derivative by c_e.
+    """
+
+    x: Floats
+    dx: Floats
+    solid: Floats
+    c: Floats
+    dc: Floats
+    ionic: Floats
+    dionic: Floats
+    beta: Floats
+    dbeta: Floats
+
+    def at(self, faces: NDArray[np.intp]) -> HalfCellDrops:
+        """The drops of some of the faces."""
+        return HalfCellDrops(**{field.name: getattr(self, field.name)[faces] for field in fields(self)})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InterfaceCurrent:
+    """Current density j (A/m2, positive when lithium leaves the solid), derivatives by the cell values, surface values.
+
+    `dphi` is the cell values' phi_s - phi_e. `converged` is False where the bracketed iteration was cut off.
+    """
+
+    j: Floats
+    dj_dx: Floats
+    dj_dc: Floats
+    dj_dphi: Floats
+    x_surface: Floats
+    c_surface: Floats
+    eta: Floats
+    U: Floats
+    converged: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mismatch:
+    """G(j) = j - Butler-Volmer(j), its partial derivatives and the surface values."""
+
+    G: Floats
+    dG_dj: Floats
+    B_eta: Floats
+    B_i0: Floats
+    x_f: Floats
+    c_f: Floats
+    eta: Floats
+    surface: SurfaceState
+
+
+def interface_current(
+    law: SurfaceLaw,
+    drops: HalfCellDrops,
+    alphas: tuple[float, float],
+    f: float,
+    x: Floats,
+    c_e: Floats,
+    dphi: Floats,
+    guess: Floats,
+) -> InterfaceCurrent:
+    """Root j of the surface balance on every face and its derivatives.
+
+    Parameters
+    ----------
+    law
+        Exchange current and equilibrium potential as functions of the surface state.
+    drops
+        Half-cell drops per A/m2.
+    alphas
+        Anodic and cathodic transfer coefficients.
+    f
+        F / (R T), 1/V.
+    x, c_e, dphi
+        Cell values: stoichiometry in (0, 1), salt concentration > 0 (mol/m3), phi_s - phi_e (V); each shape (n,).
+    guess
+        First guess of j, shape (n,), A/m2.
+    """
+    j, converged = _bracketed_root(law, drops, alphas, f, x, c_e, dphi, guess)
+    m = _mismatch(law, drops, alphas, f, x, c_e, dphi, j)
+    x_f_x = 1.0 - j * drops.dx
+    c_f_c = 1.0 + j * drops.dc
+    eta_c = -j * drops.dionic - drops.dbeta * np.log(m.c_f / c_e) - drops.beta * (c_f_c / m.c_f - 1.0 / c_e)
+    G_x = (m.B_eta * m.surface.dU - m.B_i0 * m.surface.di0_dx) * x_f_x
+    G_c = -m.B_eta * eta_c - m.B_i0 * m.surface.di0_dc * c_f_c
+    return InterfaceCurrent(
+        j=j,
+        dj_dx=-G_x / m.dG_dj,
+        dj_dc=-G_c / m.dG_dj,
+        dj_dphi=m.B_eta / m.dG_dj,
+        x_surface=m.x_f,
+        c_surface=m.c_f,
+        eta=m.eta,
+        U=m.surface.U,
+        converged=converged,
+    )
+
+
+def _mismatch(
+    law: SurfaceLaw,
+    drops: HalfCellDrops,
+    alphas: tuple[float, float],
+    f: float,
+    x: Floats,
+    c_e: Floats,
+    dphi: Floats,
+    j: Floats,
+) -> _Mismatch:
+    x_f = x - j * drops.x
+    c_f = c_e + j * drops.c
+    surface = law(x_f, c_f)
+    eta = dphi - j * (drops.solid + drops.ionic) - drops.beta * np.log(c_f / c_e) - surface.U
+    B, B_eta, B_i0 = butler_volmer(eta, surface.i0, *alphas, f)
+    eta_j = -(drops.solid + drops.ionic) - drops.beta * drops.c / c_f + surface.dU * drops.x
+    i0_j = -surface.di0_dx * drops.x + surface.di0_dc * drops.c
+    return _Mismatch(j - B, 1.0 - B_eta * eta_j - B_i0 * i0_j, B_eta, B_i0, x_f, c_f, eta, surface)
+
+
+def _bracket(drops: HalfCellDrops, x: Floats, c_e: Floats, dphi: Floats) -> tuple[Floats, Floats]:
+    """Currents between which the root lies: none empties or fills the surface, none exceeds the ohmic limit."""
+    ohmic = (np.abs(dphi) + 20.0) / (drops.solid + drops.ionic)
+    with np.errstate(divide="ignore"):
+        fill = np.where(drops.x > 0.0, (1.0 - x) / drops.x, np.inf)
+        empty = np.where(drops.x > 0.0, x / drops.x, np.inf)
+        deplete = np.where(drops.c > 0.0, c_e / drops.c, np.inf)
+    inside = 1.0 - 1e-10
+    return -np.minimum(np.minimum(fill, deplete) * inside, ohmic), np.minimum(empty * inside, ohmic)
+
+
+def _bracketed_root(
+    law: SurfaceLaw,
+    drops: HalfCellDrops,
+    alphas: tuple[float, float],
+    f: float,
+    x: Floats,
+    c_e: Floats,
+    dphi: Floats,
+    guess: Floats,
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Newton on j, replaced by bisection wherever it leaves the bracket; faces that have converged drop out."""
+    low, high = _bracket(drops, x, c_e, dphi)
+    j = np.clip(guess, 0.999 * low, 0.999 * high)
+    todo = np.arange(j.size)
+    here = drops
+    for _ in range(MAX_ITERATIONS):
+        if todo.size == 0:
+            break
+        j_old = j[todo]
+        m = _mismatch(law, here, alphas, f, x[todo], c_e[todo], dphi[todo], j_old)
+        above = m.G > 0.0
+        high[todo] = np.where(above, j_old, high[todo])
+        low[todo] = np.where(above, low[todo], j_old)
+        newton = j_old - m.G / m.dG_dj
+        safe = (newton >= low[todo]) & (newton <= high[todo]) & (m.dG_dj > 0.0)
+        j_new = np.where(safe, newton, 0.5 * (low[todo] + high[todo]))
+        tolerance = RELATIVE_TOLERANCE * np.abs(j_new) + NOISE * m.surface.i0
+        j[todo] = j_new
+        open_faces = (np.abs(j_new - j_old) > tolerance) & (high[todo] - low[todo] > tolerance)
+        todo = todo[open_faces]
+        here = drops.at(todo)
+    converged = np.ones(j.size, dtype=bool)
+    converged[todo] = False
+    return j, converged

@@ -1,0 +1,395 @@
+"""Adaptive implicit time integration to an event: a time, or a voltage met by a last step under voltage control.
+
+The integrator knows states, errors and a scalar control, no battery: the model behind `TransientModel` supplies the
+non-linear problem of a step, the size of an error, and the reason why a step can shrink no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Generic, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from battsim.errors import NotConvergedError
+from battsim.solvers.bdf import error_factor, extrapolate, implicit_rate
+from battsim.solvers.newton import E, LinearSolver, NewtonProblem, NewtonResult, NewtonSettings, newton
+
+Floats = NDArray[np.float64]
+
+LARGEST_GROWTH = 2.0
+SMALLEST_SHRINK = 0.3
+SAFETY = 0.85
+ACCEPTED_ERROR = 1.5
+"""Local error over tolerance up to which a step is kept; the controller aims at SAFETY."""
+
+
+class Controlled(Protocol):
+    """What a cell is held at."""
+
+    @property
+    def kind(self) -> str:
+        """Either "current" or "voltage"."""
+        ...
+
+    @property
+    def value(self) -> float:
+        """A or V."""
+        ...
+
+
+class TransientModel(Protocol[E]):
+    """A model that the integrator can step."""
+
+    def problem(self, a: float, u_star: Floats, reference: float, control: Controlled) -> NewtonProblem[E]:
+        """Non-linear system of one implicit step du/dt = a (u - u_star)."""
+        ...
+
+    def held_at(self, voltage: float) -> Controlled:
+        """Control that holds the terminal at a voltage."""
+        ...
+
+    def reference_shift(self, u: Floats) -> float:
+        """Shift of the reference potential that keeps potentials small, V."""
+        ...
+
+    def shifted(self, u: Floats, shift: float) -> Floats:
+        """State with its reference raised by `shift`."""
+        ...
+
+    def voltage(self, u: Floats, reference: float) -> float:
+        """Terminal voltage, V."""
+        ...
+
+    def current(self, evaluation: E) -> float:
+        """Cell current, A, positive in discharge."""
+        ...
+
+    def admissible(self, guess: Floats, last: Floats) -> Floats:
+        """Predictor kept inside the physical range."""
+        ...
+
+    def error(self, difference: Floats) -> float:
+        """Size of an error."""
+        ...
+
+    def exhausted(self, u: Floats, evaluation: E) -> str | None:
+        """Physical end at which a state is, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationSettings:
+    """Step control.
+
+    Attributes
+    ----------
+    tolerance
+        Local error per step, in the model's measure.
+    first_step, smallest_step, largest_step
+        s.
+    newton
+        Tolerances of the non-linear solves.
+    """
+
+    tolerance: float = 1e-3
+    first_step: float = 0.02
+    smallest_step: float = 1e-4
+    largest_step: float = np.inf
+    newton: NewtonSettings = field(default_factory=NewtonSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a stretch of integration ends: at a time (s), or when the voltage crosses a value (V)."""
+
+    time: float = np.inf
+    voltage: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step(Generic[E]):
+    """An accepted step.
+
+    Attributes
+    ----------
+    time, dt
+        End of the step and its length, s.
+    u, reference
+        State, and its reference potential (V).
+    a, u_star
+        The implicit rate that the state satisfies.
+    current
+        A, positive in discharge.
+    error
+        Local error over tolerance.
+    rejected, failed
+        Attempts before this step that were too inaccurate, and that did not converge.
+    stop
+        Why the integration ends here, or None.
+    """
+
+    time: float
+    dt: float
+    u: Floats
+    reference: float
+    a: float
+    u_star: Floats
+    evaluation: E
+    current: float
+    newton_iterations: int
+    linear_iterations: int
+    residual: float
+    error: float
+    rejected: int
+    failed: int
+    stop: str | None
+
+
+class _History(Generic[E]):
+    """The last three states, all relative to one reference."""
+
+    def __init__(self, model: TransientModel[E], time: float, u: Floats, reference: float) -> None:
+        self._model = model
+        self.times, self.states, self.reference = [time], [u], reference
+        self.voltages = [model.voltage(u, reference)]
+
+    def push(self, time: float, u: Floats) -> None:
+        self.times = [*self.times, time][-3:]
+        self.voltages = [*self.voltages, self._model.voltage(u, self.reference)][-3:]
+        states = [*self.states, u][-3:]
+        shift = self._model.reference_shift(u)
+        self.states = [self._model.shifted(state, shift) for state in states]
+        self.reference += shift
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Attempt(Generic[E]):
+    result: NewtonResult[E]
+    dt: float
+    a: float
+    u_star: Floats
+    error: float
+
+
+def consistent_start(
+    model: TransientModel[E],
+    linear: LinearSolver,
+    control: Controlled,
+    settings: IntegrationSettings,
+    u: Floats,
+    reference: float,
+) -> tuple[Floats, float, E]:
+    """The state with potentials that fit its concentrations under a control, its reference, and its evaluation.
+
+    Raises
+    ------
+    NotConvergedError
+        Where no potentials fit.
+    """
+    result = newton(model.problem(0.0, u, reference, control), u, linear, settings.newton)
+    if not result.converged:
+        raise NotConvergedError(
+            f"no potentials fit the initial concentrations under {control.kind} {control.value:.6g}: {result.status}; "
+            "check [initial], the rate, and the conductivities in [materials]"
+        )
+    shift = model.reference_shift(result.u)
+    return model.shifted(result.u, shift), reference + shift, result.evaluation
+
+
+def integrate(
+    model: TransientModel[E],
+    linear: LinearSolver,
+    control: Controlled,
+    limits: Limits,
+    settings: IntegrationSettings,
+    start: tuple[float, Floats, float],
+) -> Iterator[Step[E]]:
+    """Accepted steps from a consistent start (time, state, reference) until a limit or a physical end.
+
+    Raises
+    ------
+    NotConvergedError
+        Where steps shrink below the smallest one without a physical reason.
+    """
+    history = _History(model, *start)
+    falling = limits.voltage is None or history.voltages[-1] > limits.voltage
+    dt, rejected, failed = settings.first_step, 0, 0
+    last_failure, last_evaluation = "", None
+    while True:
+        remaining = limits.time - history.times[-1]
+        dt = min(dt, settings.largest_step, _before_crossing(history, limits, falling))
+        last_by_time = dt >= remaining * (1.0 - 1e-12)
+        dt = remaining if last_by_time else min(dt, 0.5 * remaining) if dt > 0.5 * remaining else dt
+        if dt < settings.smallest_step and not last_by_time:
+            reason = model.exhausted(history.states[-1], last_evaluation) if last_evaluation is not None else None
+            if reason is None:
+                raise NotConvergedError(
+                    f"at t = {history.times[-1]:.6g} s no step of {settings.smallest_step:g} s or more converges "
+                    f"({last_failure or 'the local error stays too large'}); raise [solver] time_rtol, or check the "
+                    "materials' fitted ranges against this rate"
+                )
+            yield _ended(model, history, last_evaluation, rejected, failed, reason)
+            return
+        attempt, stop = _attempt(model, linear, control, limits, settings, history, dt, falling)
+        if not attempt.result.converged:
+            failed, last_failure = failed + 1, attempt.result.status
+            last_evaluation = last_evaluation or attempt.result.evaluation
+            dt *= 0.3
+            continue
+        factor = SAFETY * (1.0 / max(attempt.error, 1e-6)) ** (1.0 / 3.0)
+        if attempt.error > ACCEPTED_ERROR:
+            rejected += 1
+            dt = attempt.dt * min(max(factor, SMALLEST_SHRINK), 0.7)
+            continue
+        result, time = attempt.result, history.times[-1] + attempt.dt
+        if stop is None and last_by_time:
+            stop, time = "time", limits.time
+        last_evaluation = result.evaluation
+        yield Step(
+            time=time,
+            dt=attempt.dt,
+            u=result.u,
+            reference=history.reference,
+            a=attempt.a,
+            u_star=attempt.u_star,
+            evaluation=result.evaluation,
+            current=model.current(result.evaluation),
+            newton_iterations=result.iterations,
+            linear_iterations=result.linear_iterations,
+            residual=result.norm,
+            error=attempt.error,
+            rejected=rejected,
+            failed=failed,
+            stop=stop,
+        )
+        if stop is not None:
+            return
+        history.push(time, result.u)
+        rejected = failed = 0
+        dt = attempt.dt * min(max(factor, SMALLEST_SHRINK), LARGEST_GROWTH)
+
+
+def _before_crossing(history: _History[E], limits: Limits, falling: bool) -> float:
+    """Step to somewhat beyond the extrapolated crossing of the voltage limit, s."""
+    if limits.voltage is None or len(history.times) < 2:
+        return np.inf
+    slope = (history.voltages[-1] - history.voltages[-2]) / (history.times[-1] - history.times[-2])
+    slope = -slope if falling else slope
+    gap = abs(history.voltages[-1] - limits.voltage)
+    return 1.5 * gap / slope if slope > 0.0 else np.inf
+
+
+def _attempt(
+    model: TransientModel[E],
+    linear: LinearSolver,
+    control: Controlled,
+    limits: Limits,
+    settings: IntegrationSettings,
+    history: _History[E],
+    dt: float,
+    falling: bool,
+) -> tuple[_Attempt[E], str | None]:
+    """One step under the control; where it would cross the voltage limit, a shorter one that ends exactly on it."""
+    if limits.voltage is None:
+        return _solve(model, linear, control, settings, history, dt), None
+
+    def beyond(voltage: float) -> bool:
+        return voltage <= limits.voltage if falling else voltage >= limits.voltage  # type: ignore[operator]
+
+    predicted = model.voltage(extrapolate(history.times, history.states, history.times[-1] + dt), history.reference)
+    if not beyond(predicted):
+        attempt = _solve(model, linear, control, settings, history, dt)
+        if not attempt.result.converged or not beyond(model.voltage(attempt.result.u, history.reference)):
+            return attempt, None
+        if attempt.error > ACCEPTED_ERROR:
+            return attempt, None
+    final = _onto_voltage(model, linear, control, limits.voltage, settings, history, dt)
+    if final is not None:
+        return final, "voltage"
+    return _solve(model, linear, control, settings, history, dt), None
+
+
+def _solve(
+    model: TransientModel[E],
+    linear: LinearSolver,
+    control: Controlled,
+    settings: IntegrationSettings,
+    history: _History[E],
+    dt: float,
+    guess: Floats | None = None,
+) -> _Attempt[E]:
+    a, u_star = implicit_rate(history.times, history.states, dt)
+    predicted = extrapolate(history.times, history.states, history.times[-1] + dt)
+    first = model.admissible(predicted, history.states[-1]) if guess is None else guess
+    problem = model.problem(a, u_star, history.reference, control)
+    result = newton(problem, first, linear, settings.newton)
+    error = error_factor(history.times, dt) * model.error(result.u - predicted) / settings.tolerance
+    return _Attempt(result, dt, a, u_star, error)
+
+
+def _onto_voltage(
+    model: TransientModel[E],
+    linear: LinearSolver,
+    control: Controlled,
+    voltage: float,
+    settings: IntegrationSettings,
+    history: _History[E],
+    longest: float,
+) -> _Attempt[E] | None:
+    """The step no longer than `longest` that ends at the voltage with the controlled current, or None if there is none.
+
+    The terminal is held at the voltage and the step's length is varied until the current is the controlled one. Held at
+    a voltage the problem stays well posed where the galvanostatic one has no solution, beyond the end of the discharge.
+    """
+    held = model.held_at(voltage)
+    attempt = _solve(model, linear, held, settings, history, longest)
+    if not attempt.result.converged:
+        return None
+    wanted = control.value
+    tolerance = 1e-7 * abs(wanted)
+    excess = model.current(attempt.result.evaluation) - wanted
+    if excess * np.sign(wanted) > tolerance:
+        return None  # held at the limit the cell would still give more: the limit lies beyond this step
+    low, high = 0.0, longest
+    f_low, f_high = -excess, excess
+    dt = longest
+    for iteration in range(40):
+        if abs(excess) <= tolerance:
+            return attempt
+        bisect = iteration % 3 == 0 or not np.isfinite(f_low)
+        dt = 0.5 * (low + high) if bisect else low - f_low * (high - low) / (f_high - f_low)
+        attempt = _solve(model, linear, held, settings, history, dt)
+        if not attempt.result.converged:
+            return None
+        excess = model.current(attempt.result.evaluation) - wanted
+        if excess * np.sign(wanted) > 0.0:
+            low, f_low = dt, excess
+        else:
+            high, f_high = dt, excess
+    return None
+
+
+def _ended(
+    model: TransientModel[E], history: _History[E], evaluation: E, rejected: int, failed: int, reason: str
+) -> Step[E]:
+    """The last accepted state once more, with the reason why it is the last."""
+    return Step(
+        time=history.times[-1],
+        dt=0.0,
+        u=history.states[-1],
+        reference=history.reference,
+        a=0.0,
+        u_star=history.states[-1],
+        evaluation=evaluation,
+        current=model.current(evaluation),
+        newton_iterations=0,
+        linear_iterations=0,
+        residual=0.0,
+        error=0.0,
+        rejected=rejected,
+        failed=failed,
+        stop=reason,
+    )

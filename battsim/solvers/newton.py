@@ -1,0 +1,147 @@
+"""Inexact Newton with a line search; one norm serves the forcing, the line search and the stopping test.
+
+Eisenstat and Walker, SIAM J. Sci. Comput. 17 (1996) 16-32, choice 2, sets how exactly each linear system is solved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from battsim.fvm.blocks import BlockJacobian
+
+Floats = NDArray[np.float64]
+
+
+class HasResidual(Protocol):
+    """What an evaluation must hold."""
+
+    @property
+    def residual(self) -> Floats:
+        """Residual, shape (n,)."""
+        ...
+
+
+E = TypeVar("E", bound=HasResidual)
+
+
+class NewtonProblem(Protocol[E]):
+    """A non-linear system; its norm is 1 at the scale of the problem."""
+
+    def evaluate(self, u: Floats) -> E:
+        """Residual and what the Jacobian needs."""
+        ...
+
+    def jacobian(self, evaluation: E) -> BlockJacobian:
+        """Derivative of the residual."""
+        ...
+
+    def norm(self, residual: Floats) -> float:
+        """Size of a residual relative to the problem's scale."""
+        ...
+
+    def imbalance(self, residual: Floats) -> float:
+        """Largest violated conservation sum relative to the problem's scale."""
+        ...
+
+    def step_limit(self, u: Floats, du: Floats) -> float:
+        """Largest share of the step du that keeps the state admissible, in (0, 1]."""
+        ...
+
+
+class LinearSolver(Protocol):
+    """Solves J du = rhs to a relative residual."""
+
+    def solve(self, jacobian: BlockJacobian, rhs: Floats, rtol: float) -> tuple[Floats, int, bool]:
+        """The correction, its iteration count, and whether the tolerance was met."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewtonSettings:
+    """Tolerances of the Newton iteration.
+
+    Attributes
+    ----------
+    rtol
+        Norm of the residual at convergence.
+    balance
+        Largest conservation sum at convergence.
+    max_iterations
+        Newton iterations before giving up.
+    loosest, tightest
+        Range of the relative tolerance of the linear solves.
+    """
+
+    rtol: float = 1e-7
+    balance: float = 5e-11
+    max_iterations: int = 15
+    loosest: float = 0.1
+    tightest: float = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewtonResult(Generic[E]):
+    """The state, its evaluation and how it was reached; `status` says what went wrong where not converged."""
+
+    u: Floats
+    evaluation: E
+    converged: bool
+    status: str
+    iterations: int
+    linear_iterations: int
+    norm: float
+
+
+def newton(problem: NewtonProblem[E], u: Floats, linear: LinearSolver, settings: NewtonSettings) -> NewtonResult[E]:
+    """Root of the problem from the guess u; never raises for non-convergence."""
+    evaluation = problem.evaluate(u)
+    norm, forcing, linear_iterations = problem.norm(evaluation.residual), settings.loosest, 0
+    status = "converged"
+    for iteration in range(settings.max_iterations + 1):
+        imbalance = problem.imbalance(evaluation.residual)
+        if norm <= settings.rtol and imbalance <= settings.balance and iteration > 0:
+            return NewtonResult(u, evaluation, True, status, iteration, linear_iterations, norm)
+        if iteration == settings.max_iterations:
+            status = f"{iteration} iterations left a residual of {norm:.1e} and an imbalance of {imbalance:.1e}"
+            break
+        floor = 0.5 * min(settings.rtol, settings.balance * norm / imbalance if imbalance > 0 else np.inf) / norm
+        rtol = min(settings.loosest, max(forcing, floor, settings.tightest))
+        du, count, solved = linear.solve(problem.jacobian(evaluation), -evaluation.residual, rtol)
+        linear_iterations += count
+        if not np.all(np.isfinite(du)):
+            status = "the linear solver returned values that are not finite"
+            break
+        accepted = _line_search(problem, u, du, norm, settings)
+        if accepted is None:
+            solve = "" if solved else f"; the linear solver stopped short of {rtol:.1e} after {count} iterations"
+            status = f"no step along the Newton direction reduces the residual of {norm:.1e}{solve}"
+            break
+        u, evaluation, new_norm = accepted
+        forcing = _forcing(forcing, new_norm / norm, settings)
+        norm = new_norm
+    return NewtonResult(u, evaluation, False, status, iteration, linear_iterations, norm)
+
+
+def _line_search(
+    problem: NewtonProblem[E], u: Floats, du: Floats, norm: float, settings: NewtonSettings
+) -> tuple[Floats, E, float] | None:
+    share = problem.step_limit(u, du)
+    for _ in range(8):
+        trial = u + share * du
+        evaluation = problem.evaluate(trial)
+        new_norm = problem.norm(evaluation.residual)
+        if new_norm <= norm * (1.0 - 1e-4 * share) or new_norm <= settings.rtol:
+            return trial, evaluation, new_norm
+        share *= 0.5
+    return None
+
+
+def _forcing(previous: float, reduction: float, settings: NewtonSettings) -> float:
+    """Relative tolerance of the next linear solve from the reduction that the last step achieved."""
+    wanted = 0.9 * reduction**2
+    kept = 0.9 * previous**2
+    return float(min(settings.loosest, max(wanted, kept if kept > 0.1 else 0.0)))

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from battsim.output.tables import STEPS, TIMESERIES, TableWriter, read_table
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    with TableWriter(file, ("time_s", "step", "voltage_V", "x")) as table:
+        table.append({"time_s": 0.0, "step": 0, "voltage_V": 4.123456789012, "x": None})
+        table.append(
+            {"x": np.float64("nan"), "voltage_V": float("inf"), "step": np.int64(12345678901), "time_s": 1e-20}
+        )
+    assert file.read_text() == "time_s,step,voltage_V,x\n0,0,4.123456789,\n1e-20,12345678901,,\n"
+    read = read_table(file)
+    assert list(read) == ["time_s", "step", "voltage_V", "x"]
+    # ten significant digits: half a unit of the last one, relative
+    np.testing.assert_allclose(read["voltage_V"], [4.123456789012, np.nan], rtol=5e-10)
+    assert np.isnan(read["x"]).all()
+
+
+def test_each_row_is_on_disk_while_the_table_is_open(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    with TableWriter(file, ("a",)) as table:
+        assert read_table(file)["a"].shape == (0,)
+        table.append({"a": 1.5})
+        assert read_table(file)["a"].tolist() == [1.5]
+
+
+def test_a_row_that_is_being_written_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("a,b\n1,2\n3,")
+    assert read_table(file)["a"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("row", [{"a": 1.0}, {"a": 1.0, "b": 2.0, "c": 3.0}, {"a": 1.0, "c": 2.0}])
+def test_a_row_has_exactly_the_columns(tmp_path: Path, row: dict[str, float]) -> None:
+    with TableWriter(tmp_path / "t.csv", ("a", "b")) as table, pytest.raises(KeyError, match=r"differing: (b|c)"):
+        table.append(row)
+
+
+def test_columns_of_the_contract() -> None:
+    assert len(TIMESERIES) == len(set(TIMESERIES)) == 20
+    assert sum(name.startswith("loss_") for name in TIMESERIES) == 6
+    assert {"dt_s", "newton_iterations", "linear_iterations", "residual", "lithium_imbalance"} <= set(STEPS)
