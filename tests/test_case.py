@@ -196,7 +196,7 @@ REFUSED = [
     ("image.coarsen", 0, ["image.coarsen = 0: must be at least 1"]),
     ("image.coarsen", 2.0, ["image.coarsen = 2.0: must be a whole number"]),
     ("image.axes", "xxy", ['image.axes = "xxy"', "each of x, y, z once"]),
-    ("image.dtype", "uint8", ["dtype", "only a raw file needs"]),
+    ("image.byte_order", "big", ["byte_order", "only a raw file needs"]),
     ("image.file", "image.raw", ["'image.raw', which has no header", "dtype and shape"]),
     ("image.file", "a\0b", ["image.file", "not the name of a file"]),
     ("image.file", "", ["image.file", "not the name of a file"]),
@@ -347,14 +347,16 @@ def test_missing_image_is_an_input_error(half_cell: dict[str, Any], tmp_path: Pa
     with pytest.raises(InputError, match=r'image\.file = "image\.tif": .* does not exist') as caught:
         read_case(half_cell, tmp_path)
     assert caught.value.exit_code == 4
-    (tmp_path / "image.tif").mkdir()
-    with pytest.raises(InputError, match="is a directory, not a file"):
-        read_case(half_cell, tmp_path)
+    (tmp_path / "image.tif").mkdir()  # a folder of slices is an image too
+    read_case(half_cell, tmp_path)
 
 
 def test_missing_table_is_an_input_error(half_cell: dict[str, Any], tmp_path: Path) -> None:
     own = {"base": "nmc811-chen2020", "ocp": {"file": "ocp.csv"}}
-    with pytest.raises(InputError, match=r"materials\.active\.ocp\.file"):
+    with pytest.raises(InputError, match=r"materials\.active\.ocp\.file.* does not exist"):
+        read_case(changed(half_cell, "materials.active", own), tmp_path)
+    (tmp_path / "ocp.csv").mkdir()
+    with pytest.raises(InputError, match="is a directory, not a file"):
         read_case(changed(half_cell, "materials.active", own), tmp_path)
 
 

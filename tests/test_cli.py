@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from battsim import cli
 from battsim.case import Case
+from battsim.cli.commands import TEMPLATES
+from battsim.cli.guard import Terminated
 from battsim.errors import BattsimError, CaseError, ImpossibleError, InputError, NotConvergedError, ResourceError
 from battsim.output.record import recorded, state_of
 from meshing.errors import ImageError, LabelError, MeshError
@@ -120,7 +122,7 @@ def test_version() -> None:
 # init
 
 
-@pytest.mark.parametrize("template", cli.TEMPLATES)
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_init_makes_a_case_that_validates(tmp_path: Path, template: str) -> None:
     result = battsim("init", tmp_path / "a" / "b", "--template", template, "--json")
     assert only_object(result)["template"] == template
@@ -255,7 +257,7 @@ def test_resume_is_refused_by_name(case: Path) -> None:
         (PermissionError(13, "Permission denied", "file"), 4),
         (BattsimError("m"), 70),
         (KeyboardInterrupt(), 130),
-        (cli.Terminated(143), 143),
+        (Terminated(143), 143),
     ],
 )
 def test_exit_codes(case: Path, engine: SimpleNamespace, error: BaseException, code: int) -> None:

@@ -38,6 +38,11 @@ def test_celsius_has_its_own_zero() -> None:
     assert to_si("-20 °C", "K") == pytest.approx(253.15, rel=1e-14)
 
 
+def test_celsius_stands_alone() -> None:
+    with pytest.raises(QuantityError, match=r"'mV/degC', that cannot be read"):
+        to_si("0.1 mV/degC", "V/K")
+
+
 @pytest.mark.parametrize("number", [3, 3.0, 0, -2.5])
 def test_plain_numbers_are_si_already(number: float) -> None:
     assert to_si(number, "V") == float(number)

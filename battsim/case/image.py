@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, model_validator
 
 from battsim.case.fields import Count, FileName, Length, NonEmpty, Number, Shape, Share, Table, VoxelSize
+from meshing.read import RAW_SUFFIXES
 
-RAW_SUFFIXES = (".raw", ".bin", ".dat")
-"""Files without a header, which need dtype and shape."""
 RECIPE_PHASES = ("pore", "active", "binder")
 """What a recipe's phases are called."""
 
@@ -150,7 +149,7 @@ class Image(Table):
                 f"reads the raw file {self.file!r}, which has no header: add dtype and shape, "
                 'such as dtype = "uint8" and shape = [251, 301, 301]'
             )
-        raw_only = [key for key in ("dtype", "byte_order", "order", "offset") if getattr(self, key) != _DEFAULTS[key]]
+        raw_only = [key for key in ("byte_order", "order", "offset") if getattr(self, key) != _DEFAULTS[key]]
         if raw_only and not self.is_raw:
             raise ValueError(
                 f"has {', '.join(raw_only)}, which only a raw file needs ({', '.join(RAW_SUFFIXES)}), "

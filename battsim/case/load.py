@@ -184,7 +184,7 @@ def _outside(case: Case, allow_outside: bool) -> Iterator[str]:
             place = case.locate(name)
         except (OSError, RuntimeError) as error:
             raise InputError(f"{key} = {shown(name)} cannot be followed: {error}; name a plain file") from None
-        if not place.is_relative_to(case.directory):
+        if not allow_outside and not place.is_relative_to(case.directory):
             yield (
                 f"{key} = {shown(name)} is {place}, outside the case directory; copy it into the case, "
                 "or allow it with --allow-outside"
@@ -207,7 +207,8 @@ def _require_files(case: Case, file: str) -> None:
     """InputError for the first file that the case names and that is not there."""
     for key, name in files_of(case).items():
         place = case.locate(name)
-        if not place.is_file():
+        slices = key == "image.file" and place.is_dir()
+        if not (place.is_file() or slices):
             what = "is a directory, not a file" if place.is_dir() else "does not exist"
             raise InputError(
                 f"{file}: {key} = {shown(name)}: {place} {what}; "

@@ -170,7 +170,10 @@ def plain(content: Any) -> Any:
 
 
 def sha256(file: Path) -> str:
-    """Digest of a file's bytes, in hexadecimal."""
+    """Digest of a file's bytes, in hexadecimal; of a folder: of the names and digests of its files."""
+    if file.is_dir():
+        inside = sorted(inner for inner in file.iterdir() if inner.is_file())
+        return hashlib.sha256("".join(f"{inner.name} {sha256(inner)}\n" for inner in inside).encode()).hexdigest()
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

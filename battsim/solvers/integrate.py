@@ -7,7 +7,7 @@ non-linear problem of a step, the size of an error, and the reason why a step ca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol
 
 import numpy as np
@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 LARGEST_GROWTH = 2.0
 SMALLEST_SHRINK = 0.3
 SAFETY = 0.85
+CURRENT_TOLERANCE = 1e-7
+"""Relative deviation of the current in the last step onto a voltage."""
 ACCEPTED_ERROR = 1.5
 """Local error over tolerance up to which a step is kept; the controller aims at SAFETY."""
 
@@ -49,6 +51,10 @@ class TransientModel(Protocol[E]):
 
     def held_at(self, voltage: float) -> Controlled:
         """Control that holds the terminal at a voltage."""
+        ...
+
+    def meeting(self, control: Controlled, u: Floats, reference: float) -> Floats:
+        """The guess u with what a control fixes put in place."""
         ...
 
     def reference_shift(self, u: Floats) -> float:
@@ -306,10 +312,7 @@ def _attempt(
             return attempt, None
         if attempt.error > ACCEPTED_ERROR:
             return attempt, None
-    final = _onto_voltage(model, linear, control, limits.voltage, settings, history, dt)
-    if final is not None:
-        return final, "voltage"
-    return _solve(model, linear, control, settings, history, dt), None
+    return _onto_voltage(model, linear, control, limits.voltage, settings, history, dt)
 
 
 def _solve(
@@ -319,11 +322,10 @@ def _solve(
     settings: IntegrationSettings,
     history: _History[E],
     dt: float,
-    guess: Floats | None = None,
 ) -> _Attempt[E]:
     a, u_star = implicit_rate(history.times, history.states, dt)
     predicted = extrapolate(history.times, history.states, history.times[-1] + dt)
-    first = model.admissible(predicted, history.states[-1]) if guess is None else guess
+    first = model.meeting(control, model.admissible(predicted, history.states[-1]), history.reference)
     problem = model.problem(a, u_star, history.reference, control)
     result = newton(problem, first, linear, settings.newton)
     error = error_factor(history.times, dt) * model.error(result.u - predicted) / settings.tolerance
@@ -338,38 +340,39 @@ def _onto_voltage(
     settings: IntegrationSettings,
     history: _History[E],
     longest: float,
-) -> _Attempt[E] | None:
-    """The step no longer than `longest` that ends at the voltage with the controlled current, or None if there is none.
+) -> tuple[_Attempt[E], str | None]:
+    """The step no longer than `longest` that ends at the voltage with the controlled current.
 
-    The terminal is held at the voltage and the step's length is varied until the current is the controlled one. Held at
-    a voltage the problem stays well posed where the galvanostatic one has no solution, beyond the end of the discharge.
+    The terminal is held at the voltage and the step's length is varied until the current is the controlled one (false
+    position, Illinois variant). Held at a voltage the problem stays well posed where the galvanostatic one has no
+    solution, beyond the end of the discharge. Where the held cell still gives more than the controlled current after
+    the longest step, the limit lies further on, and the step is an ordinary one.
     """
-    held = model.held_at(voltage)
+    held, sign = model.held_at(voltage), np.sign(control.value)
+    tolerance = CURRENT_TOLERANCE * abs(control.value)
     attempt = _solve(model, linear, held, settings, history, longest)
     if not attempt.result.converged:
-        return None
-    wanted = control.value
-    tolerance = 1e-7 * abs(wanted)
-    excess = model.current(attempt.result.evaluation) - wanted
-    if excess * np.sign(wanted) > tolerance:
-        return None  # held at the limit the cell would still give more: the limit lies beyond this step
-    low, high = 0.0, longest
-    f_low, f_high = -excess, excess
-    dt = longest
-    for iteration in range(40):
+        return attempt, None
+    excess = sign * (model.current(attempt.result.evaluation) - control.value)
+    if excess > tolerance:
+        return _solve(model, linear, control, settings, history, longest), None
+    low, high, f_low, f_high = 0.0, longest, np.inf, excess
+    for _ in range(60):
         if abs(excess) <= tolerance:
-            return attempt
-        bisect = iteration % 3 == 0 or not np.isfinite(f_low)
-        dt = 0.5 * (low + high) if bisect else low - f_low * (high - low) / (f_high - f_low)
+            return attempt, "voltage"
+        dt = 0.5 * (low + high) if np.isinf(f_low) else (low * f_high - high * f_low) / (f_high - f_low)
         attempt = _solve(model, linear, held, settings, history, dt)
         if not attempt.result.converged:
-            return None
-        excess = model.current(attempt.result.evaluation) - wanted
-        if excess * np.sign(wanted) > 0.0:
+            return attempt, None
+        previous, excess = excess, sign * (model.current(attempt.result.evaluation) - control.value)
+        if excess > 0.0:
+            f_high = 0.5 * f_high if previous > 0.0 else f_high
             low, f_low = dt, excess
         else:
+            f_low = 0.5 * f_low if previous < 0.0 else f_low
             high, f_high = dt, excess
-    return None
+    status = f"no step onto {voltage:g} V carries the current to {CURRENT_TOLERANCE:g}"
+    return replace(attempt, result=replace(attempt.result, converged=False, status=status)), None
 
 
 def _ended(

@@ -32,6 +32,8 @@ Method = Literal["amg", "smoothed-aggregation", "direct"]
 
 DIRECT_SIZE = 300
 """Unknowns up to which a dense factorisation is faster than setting up a hierarchy."""
+COARSEST_SIZE = 500
+"""Unknowns below which pyamg's levels end; the last is factorised densely."""
 RITZ_CAP = 0.5
 """Upper limit of theta in the error estimate: a Ritz value comes down to the eigenvalue only after some steps."""
 ROUND_OFF = 1e-14
@@ -244,15 +246,15 @@ class ConjugateGradients:
         """Go one step; False, with `failure` set and x as it was, where there is none to go."""
         z = self.precondition(self.residual)
         rz = float(self.residual @ z)
+        if not (np.isfinite(rz) and rz > 0):
+            self.failure = LinearStatus.BREAKDOWN if np.isfinite(rz) else LinearStatus.NOT_FINITE
+            return False
         beta = rz / self._rz if self.steps else 0.0
         direction = z + beta * self._direction
         product = self.matrix @ direction
         curvature = float(direction @ product)
-        if not (np.isfinite(rz) and np.isfinite(curvature)):
-            self.failure = LinearStatus.NOT_FINITE
-        elif rz <= 0 or curvature <= 0:
-            self.failure = LinearStatus.BREAKDOWN
-        if self.failure is not None:
+        if not (np.isfinite(curvature) and curvature > 0):
+            self.failure = LinearStatus.BREAKDOWN if np.isfinite(curvature) else LinearStatus.NOT_FINITE
             return False
         alpha = rz / curvature
         self.x += alpha * direction
@@ -280,31 +282,27 @@ class ConjugateGradients:
 
 
 def pyamg_cycle(matrix: sp.csr_array, method: Method = "amg") -> Preconditioner | None:
-    """One V-cycle of pyamg in float32, or the exact inverse of a small matrix; None where it is not positive definite.
+    """One V-cycle of pyamg, or the exact inverse of a small matrix; None where it is not positive definite.
 
     One Gauss-Seidel sweep forward before and one backward after the coarse correction keep the cycle symmetric. Direct
     interpolation sets up a third faster than classical and costs one more iteration in five.
     """
     n = matrix.shape[0]
     if method == "direct" or n <= DIRECT_SIZE:
-        try:
-            factor = cho_factor(matrix.toarray())
-        except LinAlgError:
-            return None
-        return lambda r: np.asarray(cho_solve(factor, r), np.float64)
-    scale = float(matrix.diagonal().max())  # float32 holds 38 decades; conductances of micrometre cells need some
-    single = sp.csr_matrix(
-        ((matrix.data / scale).astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape
-    )
+        return _dense_inverse(matrix)
     smoothers: dict[str, Any] = {
         "presmoother": ("gauss_seidel", {"sweep": "forward"}),
         "postsmoother": ("gauss_seidel", {"sweep": "backward"}),
+        "max_coarse": COARSEST_SIZE,
     }
+    scale = float(matrix.diagonal().max())  # pyamg compares some values with absolute thresholds
+    scaled = sp.csr_matrix((matrix.data / scale, matrix.indices, matrix.indptr), shape=matrix.shape)
     if method == "amg":
-        hierarchy = pyamg.ruge_stuben_solver(single, interpolation="direct", max_coarse=500, **smoothers)
+        hierarchy = pyamg.ruge_stuben_solver(scaled, interpolation="direct", **smoothers)
     else:
-        hierarchy = _seeded_smoothed_aggregation(single, smoothers)
-    return lambda r: _scaled_cycle(hierarchy, r, scale)
+        hierarchy = _seeded_smoothed_aggregation(scaled, smoothers)
+    coarsest = _dense_inverse(hierarchy.levels[-1].A)
+    return None if coarsest is None else lambda r: _v_cycle(hierarchy.levels, coarsest, r) / scale
 
 
 def aggregation_cycle(matrix: sp.csr_array, position: NDArray[np.int32]) -> Preconditioner:
@@ -325,30 +323,31 @@ def aggregation_cycle(matrix: sp.csr_array, position: NDArray[np.int32]) -> Prec
 
 def _seeded_smoothed_aggregation(matrix: sp.csr_matrix, smoothers: dict[str, Any]) -> Any:
     """The hierarchy from a fixed seed; pyamg draws from numpy's global state, which is put back afterwards."""
-    state = np.random.get_state()  # noqa: NPY002
+    state = np.random.get_state()  # noqa: NPY002 - the state that pyamg draws from
     np.random.seed(_SEED)  # noqa: NPY002
     try:
-        return pyamg.smoothed_aggregation_solver(matrix, symmetry="symmetric", max_coarse=500, **smoothers)
+        return pyamg.smoothed_aggregation_solver(matrix, symmetry="symmetric", **smoothers)
     finally:
         np.random.set_state(state)  # noqa: NPY002
 
 
-def _scaled_cycle(hierarchy: Any, residual: Vector, scale: float) -> Vector:
-    size = float(np.abs(residual).max(initial=0.0))
-    if size == 0:
-        return np.zeros_like(residual)
-    x = _v_cycle(hierarchy, 0, (residual / size).astype(np.float32))
-    return np.asarray(x, np.float64) * (size / scale)
+def _dense_inverse(matrix: sp.csr_array) -> Preconditioner | None:
+    """Solution with a small matrix by its Cholesky factors; None where it has none."""
+    try:
+        factor = cho_factor(matrix.toarray())
+    except (LinAlgError, ValueError):  # not positive definite; not finite
+        return None
+    return lambda r: np.asarray(cho_solve(factor, r, check_finite=False), np.float64)
 
 
-def _v_cycle(hierarchy: Any, k: int, b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Level k's x for its b, from zero. pyamg's own `aspreconditioner` computes two residuals more per cycle."""
-    level = hierarchy.levels[k]
-    if k == len(hierarchy.levels) - 1:
-        return np.asarray(hierarchy.coarse_solver(level.A, b), np.float32).reshape(-1)
+def _v_cycle(levels: list[Any], coarsest: Preconditioner, b: Vector) -> Vector:
+    """The first level's x for its b, from zero. pyamg's own `aspreconditioner` computes two residuals more per cycle."""
+    if len(levels) == 1:
+        return coarsest(b)
+    level = levels[0]
     x = np.zeros_like(b)
     level.presmoother(level.A, x, b)
-    x += level.P @ _v_cycle(hierarchy, k + 1, level.R @ (b - level.A @ x))
+    x += level.P @ _v_cycle(levels[1:], coarsest, level.R @ (b - level.A @ x))
     level.postsmoother(level.A, x, b)
     return x
 

@@ -172,9 +172,8 @@ class AggregationMultigrid:
         g = _checked(conductance, "conductance", self._entry_of_first.size)
         d = _checked(ground, "ground", finest.n_nodes)
         largest = max(g.max(initial=0.0), d.max(initial=0.0))
-        self._scale = (
-            2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
-        )  # exact division; keeps float32 in range
+        # a power of two divides exactly and keeps float32 in range
+        self._scale = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
         g32 = (g / self._scale).astype(np.float32)
         finest.weights[:] = 0
         kernels.accumulate(g32, self._entry_of_first, finest.weights)
@@ -199,9 +198,8 @@ class AggregationMultigrid:
             raise ValueError("the right-hand side holds a value that is not finite")
         if size == 0:
             return np.zeros_like(b)
-        np.divide(
-            b, size, out=self._levels[0].b, casting="same_kind"
-        )  # amperes of micrometre cells leave float32's range
+        # scaled to 1: amperes of micrometre cells leave float32's range
+        np.divide(b, size, out=self._levels[0].b, casting="same_kind")
         self._cycle(0, from_zero=True)
         x: Double = self._levels[0].x * (size / self._scale)
         return x
@@ -296,7 +294,6 @@ def _dense_inverse(level: _Level) -> Single:
     couplings.eliminate_zeros()
     n_parts, part = connected_components(couplings, directed=False)
     floating = np.bincount(part, weights=level.ground, minlength=n_parts) <= 0
-    floating[part[empty]] = False
     for p in np.flatnonzero(floating):
         nodes = np.flatnonzero(part == p)
         matrix[np.ix_(nodes, nodes)] += diagonal[nodes].mean() / nodes.size

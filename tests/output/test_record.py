@@ -119,6 +119,7 @@ def test_clear_removes_what_the_engine_wrote_and_nothing_else(tmp_path: Path) ->
     kept = ["notes.txt", "fields/plot.png"]
     for name in owned + kept:
         (results / name).write_text("x")
+    (results / "fields" / "folder.vti").mkdir()
     (elsewhere / "precious").write_text("x")
     (results / "checkpoints").symlink_to(elsewhere)
     clear(results)
@@ -158,6 +159,18 @@ def test_git_commit_of_a_checkout(tmp_path: Path) -> None:
 
 def test_no_commit_without_a_checkout(tmp_path: Path) -> None:
     assert git_commit(tmp_path) is None
+
+
+def test_sha256_of_a_folder_tells_names_and_contents(tmp_path: Path) -> None:
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    (folder / "0.png").write_bytes(b"a")
+    first = sha256(folder)
+    assert sha256(folder) == first
+    (folder / "0.png").rename(folder / "1.png")
+    second = sha256(folder)
+    (folder / "1.png").write_bytes(b"b")
+    assert len({first, second, sha256(folder)}) == 3
 
 
 def test_sha256_of_an_empty_file(tmp_path: Path) -> None:

@@ -120,6 +120,16 @@ def test_a_singular_matrix_breaks_down_or_solves_what_can_be_solved():
     assert fgmres(lambda v: singular @ v, np.array([3.0, 1.0, 0.0]), identity, rtol=1e-12).converged
 
 
+def test_a_search_space_complete_but_for_round_off_breaks_down_instead_of_following_noise():
+    # three distinct eigenvalues, one of them 0: the space is complete after three vectors
+    q, _ = np.linalg.qr(np.random.default_rng(7).normal(size=(60, 60)))
+    A = q @ np.diag(np.repeat([0.0, 1.0, 3.0], 20)) @ q.T
+    result = fgmres(lambda v: A @ v, q @ np.ones(60), identity, rtol=1e-8)
+    assert result.status is KrylovStatus.BREAKDOWN
+    assert result.iterations <= 3
+    assert result.relative_residual == pytest.approx(np.sqrt(20 / 60))  # the part outside the range
+
+
 @pytest.mark.parametrize("culprit", ["matrix", "preconditioner", "rhs"])
 def test_values_that_are_not_finite_end_it_at_once_with_a_finite_answer(culprit):
     A, b = random_system()

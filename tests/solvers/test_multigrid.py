@@ -182,6 +182,26 @@ def test_a_node_without_mutual_strong_coupling_follows_its_own_strongest_neighbo
     assert n == 1
 
 
+def test_the_strength_of_repeated_edges_is_that_of_their_sum():
+    # 0.2 is weak beside 1, 0.2 + 0.2 is strong
+    position = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    aggregate, n = aggregate_of([(0, 1), (1, 2), (2, 1), (2, 3)], [1, 0.2, 0.2, 1], position)
+    np.testing.assert_array_equal(aggregate, 0)
+    assert n == 1
+
+
+def test_without_blocks_aggregates_stay_small_and_leave_nodes_without_position_alone():
+    n = 40  # a uniform chain, its last node without position
+    pointers, columns, *_ = kernels.adjacency(np.arange(n - 1, dtype=np.int32), np.arange(1, n, dtype=np.int32), n)
+    position = np.zeros((n, 3), np.int32)
+    position[-1] = -1
+    aggregate, n_coarse = kernels.free_aggregates(pointers, columns, np.ones(columns.size, np.float32), position)
+    sizes = np.bincount(aggregate)
+    assert n_coarse == sizes.size
+    assert 2 <= sizes[:-1].min() <= sizes.max() <= kernels.MOST_NODES
+    assert sizes[-1] == 1
+
+
 def test_weakly_coupled_pairs_stay_apart():
     aggregate, _ = aggregate_of([(0, 1), (1, 2), (2, 3)], [1, 0.2, 1], [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     np.testing.assert_array_equal(aggregate, [0, 0, 1, 1])
@@ -267,7 +287,7 @@ def test_amperes_of_micrometre_cells_change_nothing():
 
 @pytest.mark.parametrize("per_axis", [(100.0, 1.0, 1.0), (1.0, 100.0, 100.0)])
 def test_anisotropy_is_coarsened_along_its_strong_axes_at_bounded_cost(per_axis):
-    network = poisson(24, per_axis=per_axis)
+    network = poisson(32, per_axis=per_axis)
     mg = network.multigrid()
     assert network.iterations(mg=mg) <= 16
     assert mg.operator_complexity < 2.2

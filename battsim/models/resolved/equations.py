@@ -31,7 +31,8 @@ Floats = NDArray[np.float64]
 X, C, P = 0, 1, 2
 """Blocks of the Jacobian: stoichiometry, salt, potentials."""
 GROUNDED = 1e4
-"""Conductance to ground, relative to the collector's, by which a held terminal enters the symmetric preconditioner."""
+"""Conductance g that holds a terminal at a voltage, relative to the collector's: large, so that the network which the
+preconditioner sees, collector faces included, has the same solution."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,24 +187,24 @@ class HalfCell:
         )
 
     def held_at_voltage(self, e: Evaluation, excess: float) -> Evaluation:
-        """The evaluation under voltage control: the last row is g (V - held), and the current what the collector takes.
+        """The evaluation under voltage control: the last row is g (V - held); the current is what the collector takes.
 
         `excess` is V minus the held voltage, V; e was evaluated at zero current.
         """
         V = self.layout.V
         residual = e.residual.copy()
         current = -float(residual[V])
-        residual[V] = self.network.collector[1].sum() * excess
+        residual[V] = GROUNDED * self.network.collector[1].sum() * excess
         return replace(e, residual=residual, current=current)
 
     def voltage_row(self, jacobian: BlockJacobian) -> BlockJacobian:
         """The Jacobian under voltage control: the terminal's row is g alone, and multigrid sees it grounded."""
-        V, g = jacobian.ground[P].size - 1, self.network.collector[1].sum()
+        V, g = jacobian.ground[P].size - 1, GROUNDED * self.network.collector[1].sum()
         block = jacobian.blocks[P, P].copy()
         row = slice(block.indptr[V], block.indptr[V + 1])
         block.data[row] = np.where(block.indices[row] == V, g, 0.0)
         ground = jacobian.ground[P].copy()
-        ground[V] += GROUNDED * g
+        ground[V] += g
         return replace(jacobian, blocks={**jacobian.blocks, (P, P): block}, ground=(*jacobian.ground[:P], ground))
 
     def _add_mass(self, r: Floats, FN_s: Floats, salt: SaltFluxes, j: Floats, j_Li: Floats) -> None:

@@ -50,6 +50,14 @@ class HalfCellTransient:
         """Control that holds the terminal at a voltage, V."""
         return Control("voltage", voltage)
 
+    def meeting(self, control: Control, u: Floats, reference: float) -> Floats:
+        """The guess u; under voltage control its terminal is at the held voltage."""
+        if control.kind != "voltage":
+            return u
+        out = u.copy()
+        out[self.cell.layout.V] = control.value - reference
+        return out
+
     def reference_shift(self, u: Floats) -> float:
         """Shift that puts the terminal at zero."""
         return float(u[self.cell.layout.V])

@@ -1,38 +1,20 @@
-"""The command line: the only place that prints, exits or reads arguments.
-
-Heavy packages are imported inside the commands, so that `battsim --help` answers at once.
-"""
+"""The commands of `battsim`."""
 
 from __future__ import annotations
 
-import errno
-import functools
-import json
-import os
 import signal
-import sys
-import tempfile
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from battsim.errors import BattsimError, ImpossibleError
-from meshing.errors import ImageError, LabelError, MeshError
+from battsim.cli.guard import RESULTS, TERMINATED, AnsweredError, Terminated, UsageError, guarded
+from battsim.cli.show import print_json, print_summary, progress_of
 
 if TYPE_CHECKING:
     from battsim.case import Case
 
-P = ParamSpec("P")
-Progress = Callable[[float, str], None]
-
-DONE, USAGE, INVALID, UNREADABLE, IMPOSSIBLE, RESOURCES, BUG = 0, 2, 3, 4, 5, 7, 70
-INTERRUPTED, TERMINATED = 130, 143
-RESULTS = "results"
 TEMPLATES = ("half-cell", "tortuosity")
 
 app = typer.Typer(
@@ -52,18 +34,6 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the results that ar
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from a checkpoint (not available in this version).")]
 
 
-class UsageError(Exception):
-    """Arguments that do not fit together, or do not fit what is on the disk."""
-
-
-class AnsweredError(ImpossibleError):
-    """No physical solution, where standard output has the full answer already."""
-
-
-class Terminated(SystemExit):
-    """SIGTERM as an exception, so that a run writes its record before the process ends."""
-
-
 def main() -> None:
     """Entry point of the `battsim` command."""
     signal.signal(signal.SIGTERM, _terminate)
@@ -72,74 +42,6 @@ def main() -> None:
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated(TERMINATED)
-
-
-def _guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """The command with every error as a message and an exit code, never a traceback."""
-
-    @functools.wraps(command)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (Exception, KeyboardInterrupt, Terminated) as error:
-            if isinstance(error, typer.Exit):
-                raise
-            message, code = _explain(error, kwargs)
-            if kwargs.get("as_json") and not isinstance(error, AnsweredError):
-                _print_json({"error": message, "exit_code": code})
-            typer.echo(f"error: {message}", err=True)
-            raise typer.Exit(code) from None
-
-    return guarded
-
-
-def _explain(error: BaseException, arguments: Mapping[str, Any]) -> tuple[str, int]:
-    """Message and exit code of an error."""
-    match error:
-        case BattsimError():
-            return str(error), error.exit_code
-        case LabelError():
-            return str(error), INVALID
-        case ImageError():
-            return str(error), UNREADABLE
-        case MeshError():
-            return str(error), IMPOSSIBLE
-        case UsageError():
-            return str(error), USAGE
-        case KeyboardInterrupt():
-            return "interrupted", INTERRUPTED
-        case Terminated():
-            return "terminated", TERMINATED
-        case MemoryError():
-            return f"out of memory ({error or 'the system gave no more'}); crop or coarsen the image", RESOURCES
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return f"no space left on the disk for {error.filename}; free some, or run elsewhere", RESOURCES
-        case OSError(filename=str() | Path()):
-            return f"{error.filename}: {error.strerror}; check that it exists and that you may use it", UNREADABLE
-        case _:
-            place = _write_traceback(error, arguments.get("directory"))
-            return f"a bug of ours: {type(error).__name__}: {error}; please report it with {place}", BUG
-
-
-def _write_traceback(error: BaseException, directory: Path | None) -> Path:
-    """Puts the traceback into the run's log where there is one, otherwise into a file of its own."""
-    text = "".join(traceback.format_exception(error))
-    if directory is not None and (directory / RESULTS).is_dir():
-        log = directory / RESULTS / "run.log"
-        with log.open("a", encoding="utf-8") as stream:
-            stream.write(text)
-        return log
-    handle, name = tempfile.mkstemp(prefix="battsim-", suffix=".log", text=True)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    return Path(name)
-
-
-def _print_json(content: object) -> None:
-    """The one object of `--json`; what is not finite becomes null."""
-    from battsim.output.record import plain
-
-    typer.echo(json.dumps(plain(content), ensure_ascii=False, allow_nan=False))
 
 
 def _version(wanted: bool) -> None:
@@ -158,7 +60,7 @@ def _options(
 
 
 @app.command(epilog="Example: battsim init mycase --template half-cell")
-@_guarded
+@guarded
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to make, or an empty one.")],
     template: Annotated[str, typer.Option(help=f"What to start from: {' or '.join(TEMPLATES)}.")] = TEMPLATES[0],
@@ -179,13 +81,29 @@ def init(
     with target.open("x", encoding="utf-8") as stream:
         stream.write(text)
     if as_json:
-        _print_json({"directory": directory, "template": template, "files": ["case.toml"]})
+        print_json({"directory": directory, "template": template, "files": ["case.toml"]})
         return
     typer.echo(f"{target} written; read it, then: battsim run {directory}")
 
 
+@app.command(epilog="Example: battsim info image.tif")
+@guarded
+def info(
+    file: Annotated[Path, typer.Argument(metavar="IMAGE", help="TIFF, npy or VTI file, or a folder of slices.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in an image, and what to write about it in case.toml."""
+    from battsim.cli.images import image_info, print_info
+
+    found = image_info(file)
+    if as_json:
+        print_json(found)
+    else:
+        print_info(found)
+
+
 @app.command(epilog="Example: battsim validate mycase")
-@_guarded
+@guarded
 def validate(directory: CaseDirectory, allow_outside: AllowOutside = False, as_json: AsJson = False) -> None:
     """Check a case, and that its image is what the case says, without running it."""
     from battsim.case import load_case
@@ -196,14 +114,14 @@ def validate(directory: CaseDirectory, allow_outside: AllowOutside = False, as_j
 
         build_image(case)
     if as_json:
-        _print_json({"valid": True, "kind": _kind(case), "case": case.resolved()})
+        print_json({"valid": True, "kind": _kind(case), "case": case.resolved()})
         return
     source = case.image.file or "a recipe"
     typer.echo(f"{directory}: valid ({_kind(case)}; image from {source}; phases {', '.join(case.image.phases)})")
 
 
 @app.command(epilog="Example: battsim run mycase --fresh")
-@_guarded
+@guarded
 def run(
     directory: CaseDirectory,
     resume: Resume = False,
@@ -228,12 +146,12 @@ def _run(directory: Path, fresh: bool, allow_outside: bool, as_json: bool, kind:
     _make_room(results, fresh)
     from battsim.run import run_case
 
-    with _progress(results) as progress:
+    with progress_of(results) as progress:
         summary = run_case(case, results=results, progress=progress)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
         return
-    _print_summary(summary)
+    print_summary(summary)
     typer.echo(f"results in {results}")
 
 
@@ -256,7 +174,7 @@ def _make_room(results: Path, fresh: bool) -> None:
     epilog="Examples: battsim tortuosity image.tif --phase 0 --axis x   |   battsim tortuosity image.tif --phase 0,2 "
     "--voxel-size '0.4 um'   |   battsim tortuosity mycase"
 )
-@_guarded
+@guarded
 def tortuosity(
     target: Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="A segmented image, or a tortuosity case.")],
     phase: Annotated[str | None, typer.Option(metavar="VALUE[,VALUE]", help="Values that conduct, as one.")] = None,
@@ -267,16 +185,18 @@ def tortuosity(
     as_json: AsJson = False,
 ) -> None:
     """Tortuosity factor of a phase along x, y and z."""
-    if target.is_dir():
+    if (target / "case.toml").is_file() or (target.is_dir() and phase is None):
         if phase is not None or axis != "all" or voxel_size != "1 um":
             raise UsageError(f"--phase, --axis and --voxel-size go with an image; {target} says them in case.toml")
         _run(target, fresh, allow_outside, as_json, kind="tortuosity")
         return
-    summary = _image_tortuosity(target, phase, voxel_size, axis)
+    from battsim.cli.images import image_tortuosity
+
+    summary = image_tortuosity(target, phase, voxel_size, axis)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
-        _print_summary(summary)
+        print_summary(summary)
     if not any(direction["percolates"] for direction in summary["directions"].values()):
         raise AnsweredError(
             f"{target}: --phase {phase} does not percolate along {' or '.join(summary['directions'])}; "
@@ -285,7 +205,7 @@ def tortuosity(
 
 
 @app.command(epilog="Example: battsim mesh mycase --output mycase/mesh.vtu")
-@_guarded
+@guarded
 def mesh(
     directory: CaseDirectory,
     output: Annotated[Path | None, typer.Option(help="File to write; default DIR/mesh.vtu.")] = None,
@@ -315,7 +235,7 @@ def mesh(
         "interfaces": {"|".join(i.phases): {"faces": i.first.size, "area_m2": i.area.sum()} for i in built.interfaces},
     }
     if as_json:
-        _print_json(counts)
+        print_json(counts)
         return
     typer.echo(f"{place}: {built.n_cells} cells, {built.n_faces} inner faces")
     for name, count in counts["phases"].items():
@@ -328,59 +248,3 @@ def mesh(
 
 def _kind(case: Case) -> str:
     return str(case.resolved()["model"]["kind"])
-
-
-@contextmanager
-def _progress(results: Path) -> Iterator[Progress]:
-    """Receives how far a run is: into results/run.log, and onto the terminal where standard error is one."""
-    results.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        log = stack.enter_context((results / "run.log").open("a", encoding="utf-8"))
-        show = stack.enter_context(_progress_bar()) if sys.stderr.isatty() else None
-
-        def report(share: float, message: str) -> None:
-            log.write(f"{share:7.2%}  {message}\n")
-            log.flush()
-            if show is not None:
-                show(share, message)
-
-        yield report
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("", total=1.0)
-        yield lambda share, message: bars.update(task, completed=share, description=message)
-
-
-def _print_summary(summary: Mapping[str, Any]) -> None:
-    """The main numbers, for reading."""
-    for name, value in summary.items():
-        if name == "directions":
-            _print_directions(value)
-        elif name == "warnings":
-            for warning in value:
-                typer.echo(f"warning: {warning}", err=True)
-        elif isinstance(value, Mapping):
-            typer.echo(f"{name}: {', '.join(f'{key} {_shown(inner)}' for key, inner in value.items())}")
-        elif not isinstance(value, list):
-            typer.echo(f"{name}: {_shown(value)}")
-
-
-def _print_directions(directions: Mapping[str, Mapping[str, Any]]) -> None:
-    """One line per axis of a tortuosity."""
-    for axis, found in directions.items():
-        if found["percolates"]:
-            typer.echo(f"{axis}: tau {_shown(found['tau'])}, D_eff {_shown(found['D_eff'])}")
-        else:
-            typer.echo(f"{axis}: does not percolate, D_eff 0")
-
-
-def _shown(value: object) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else "-" if value is None else str(value)

@@ -1,0 +1,385 @@
+"""Readers of TIFF files and of folders of slices.
+
+tifffile hands out a truncated stack as fewer pages, or as pages of zeros, without an error. So the chain of pages is
+walked here first, and each page's bytes must lie inside the file before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+import re
+import struct
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from meshing.errors import ImageError
+from meshing.formats import ImageHeader, Voxels, check_plausible, file_size, plain_dtype, three_axes, truncated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tifffile import TiffFile, TiffPageSeries
+
+SLICE_SUFFIXES = (".tif", ".tiff", ".png")
+METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "micron": 1e-6, "microns": 1e-6, "nm": 1e-9}
+"""Units of length in TIFF metadata; either sign for micro is written as u first."""
+PNG_TYPES = {"1": "bool", "L": "uint8", "P": "uint8", "I;16": "uint16", "I": "int32"}
+"""Type of the values by Pillow's mode; a palette's indices are its labels."""
+
+
+def inspect_tiff(path: Path) -> ImageHeader:
+    """Header of a TIFF file that holds one grey-scale image or stack.
+
+    Raises
+    ------
+    ImageError
+        For a truncated file, colour, several images of different size, and stacks with more than one axis of pages.
+    """
+    size = file_size(path)
+    n_pages = _count_pages(path, size)
+    with _opened(path) as tif:
+        series = _single_stack(path, tif, n_pages)
+        for part in series:
+            _check_bytes(path, part, size)
+        shape = _stack_shape(series)
+        header = ImageHeader(
+            path,
+            _format(tif),
+            three_axes(path, shape),
+            plain_dtype(path, np.dtype(series[0].dtype)),
+            _voxel_size_hint(tif, shape),
+            _notes(series),
+        )
+    check_plausible(header, size)
+    return header
+
+
+def load_tiff(header: ImageHeader) -> Voxels:
+    """Values of a TIFF file, in native byte order."""
+    with _opened(header.path) as tif:
+        series = tif.series
+        if len(series) == 1:
+            values = np.asarray(series[0].asarray())
+        else:
+            values = np.empty(header.shape, header.dtype)
+            for k, part in enumerate(series):
+                values[k] = part.asarray()
+    return np.ascontiguousarray(values.reshape(header.shape), dtype=header.dtype)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TiffFile]:
+    """The open file; whatever the parser or a codec raises becomes an ImageError."""
+    import tifffile
+
+    # a handler that drops them keeps the parser's messages from standard error; what they say is checked here
+    logger, silent = logging.getLogger("tifffile"), logging.NullHandler()
+    logger.addHandler(silent)
+    try:
+        with tifffile.TiffFile(path) as tif:
+            yield tif
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError(
+            f"{path}: cannot be read as TIFF ({error}); the file is damaged, or written with a compression that needs "
+            f"the package imagecodecs. Copy it again, or save it without compression"
+        ) from error
+    finally:
+        logger.removeHandler(silent)
+
+
+def _count_pages(path: Path, size: int) -> int:
+    """Number of pages in the file's chain of directories, which must end inside the file."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        version = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 8 else 0
+        if version not in (42, 43) or len(head) < (16 if version == 43 else 8):
+            raise ImageError(f"{path}: does not begin as a TIFF file; check what it is, and save it as TIFF")
+        entry, count, link = (
+            (20, struct.Struct(f"{order}Q"), struct.Struct(f"{order}Q"))
+            if version == 43
+            else (12, struct.Struct(f"{order}H"), struct.Struct(f"{order}I"))
+        )
+        (offset,) = link.unpack_from(head, 8 if version == 43 else 4)
+        seen: set[int] = set()
+        while offset:
+            if offset in seen:
+                raise ImageError(f"{path}: its chain of pages runs in a circle; the file is damaged, copy it again")
+            seen.add(offset)
+            file.seek(offset)
+            counted = file.read(count.size)
+            end = offset + count.size + (count.unpack(counted)[0] * entry if len(counted) == count.size else 0)
+            if end + link.size > size:
+                raise truncated(path, end + link.size, size)
+            file.seek(end)
+            (offset,) = link.unpack(file.read(link.size))
+    return len(seen)
+
+
+def _single_stack(path: Path, tif: TiffFile, n_pages: int) -> list[TiffPageSeries]:
+    """The one series of the file, or all of them where each is one page of the same stack."""
+    series = tif.series
+    if not series:
+        raise ImageError(f"{path}: holds no image; save it again as one grey-scale stack")
+    declared = next((kind for kind in ("ome", "imagej", "shaped") if getattr(tif, f"is_{kind}")), None)
+    if declared is not None and series[0].kind != declared:
+        raise ImageError(
+            f"{path}: is truncated or damaged: its {declared} description does not fit the {n_pages} pages that "
+            f"it holds; copy it again, or save it anew as a plain stack"
+        )
+    if len({(part.shape, str(part.dtype)) for part in series}) > 1 or (len(series) > 1 and series[0].ndim != 2):
+        raise ImageError(
+            f"{path}: holds {len(series)} images of shapes {_listed([part.shape for part in series])}; "
+            f"allowed is one image or stack per file. Save the one to be read alone"
+        )
+    _check_axes(path, tif, series[0])
+    pages = len(series) if len(series) > 1 else int(np.prod(series[0].shape[:-2]))
+    if n_pages > 1 and pages != n_pages:
+        raise ImageError(
+            f"{path}: its description speaks of {pages} slices, but it holds {n_pages} pages; "
+            f"save it anew as a plain stack"
+        )
+    return list(series)
+
+
+def _check_axes(path: Path, tif: TiffFile, series: TiffPageSeries) -> None:
+    """Refuse colour, and more than one axis of pages."""
+    page = series.keyframe
+    colour = page.samplesperpixel > 1 and not _separate_slices(series)
+    composite = "C" in series.axes and (tif.imagej_metadata or {}).get("mode") in ("composite", "color")
+    if colour or composite:
+        raise ImageError(
+            f"{path}: is a colour image (axes {series.axes}, shape {series.shape}); labels need one value per voxel. "
+            f"Save it as grey-scale (in tifffile: photometric='minisblack')"
+        )
+    if series.ndim > 3 or series.axes[-2:] != "YX":
+        raise ImageError(
+            f"{path}: has axes {series.axes} of shape {series.shape}; allowed are slices, rows and columns only. "
+            f"Save one time and one channel of it"
+        )
+
+
+def _separate_slices(series: TiffPageSeries) -> bool:
+    """True where tifffile called a stack of three or four slices colour because of its shape."""
+    return bool(series.kind == "shaped" and series.axes == "SYX")
+
+
+def _check_bytes(path: Path, series: TiffPageSeries, size: int) -> None:
+    """Each strip or tile of each page must be there, and lie inside the file."""
+    if series.dataoffset is not None:
+        if series.dataoffset + series.nbytes > size:
+            raise truncated(path, series.dataoffset + series.nbytes, size)
+        return
+    frame = series.keyframe
+    n_segments, held = int(np.prod(frame.chunked)), 0
+    for page in series.pages:
+        if page is None or series.is_multifile:
+            raise ImageError(f"{path}: some of its pages are missing or in other files; save it as one stack")
+        offsets, counts = np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64)
+        if offsets.size != n_segments or offsets.size != counts.size:
+            raise ImageError(f"{path}: page {page.index} lists {offsets.size} strips or tiles, not all; copy it again")
+        if offsets.min() <= 0 or counts.min() <= 0:
+            raise ImageError(f"{path}: page {page.index} has strips or tiles without data; save the file again")
+        if (offsets + counts).max() > size:
+            raise truncated(path, int((offsets + counts).max()), size)
+        held += frame.size
+    if held != series.size:
+        raise ImageError(
+            f"{path}: holds {held} of the {series.size} voxels that it declares; the file is truncated, copy it again"
+        )
+
+
+def _stack_shape(series: Sequence[TiffPageSeries]) -> tuple[int, ...]:
+    return (len(series), *series[0].shape) if len(series) > 1 else tuple(series[0].shape)
+
+
+def _format(tif: TiffFile) -> str:
+    if tif.is_ome:
+        return "ome-tiff"
+    if tif.is_imagej:
+        return "tiff (ImageJ)"
+    return "bigtiff" if tif.is_bigtiff else "tiff"
+
+
+def _notes(series: Sequence[TiffPageSeries]) -> tuple[str, ...]:
+    names = {"T": "time steps", "C": "channels", "S": "colours"}
+    axes = series[0].axes
+    if len(axes) == 3 and axes[0] in names:
+        return (f"the file calls its {series[0].shape[0]} pages {names[axes[0]]}; they are taken as slices",)
+    return ()
+
+
+def _voxel_size_hint(tif: TiffFile, shape: Sequence[int]) -> tuple[float, float, float] | None:
+    """Edges of a voxel in array order, m; None unless the file gives all three with a known unit."""
+    if len(shape) != 3:
+        return None
+    sizes = _ome_sizes(tif.ome_metadata) if tif.is_ome and tif.ome_metadata else None
+    sizes = _imagej_sizes(tif) if sizes is None and tif.is_imagej else sizes
+    if sizes is None or not all(np.isfinite(h) and h > 0 for h in sizes):
+        return None
+    return sizes
+
+
+def _metres(unit: str) -> float:
+    """Metres per unit; NaN where the unit is no known length."""
+    name = html.unescape(unit).replace("\\u00B5", "u").replace("\u00b5", "u").replace("\u03bc", "u")
+    return METRES.get(name.strip(), np.nan)
+
+
+def _ome_sizes(xml: str) -> tuple[float, float, float] | None:
+    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", xml)
+    found = dict(re.findall(r'\b(PhysicalSize[XYZ](?:Unit)?)="([^"]*)"', pixels[0])) if pixels else {}
+    try:
+        z, y, x = (
+            float(found[f"PhysicalSize{axis}"]) * _metres(found.get(f"PhysicalSize{axis}Unit", "um")) for axis in "ZYX"
+        )
+    except (KeyError, ValueError):
+        return None
+    return z, y, x
+
+
+def _imagej_sizes(tif: TiffFile) -> tuple[float, float, float] | None:
+    metadata, tags = tif.imagej_metadata or {}, tif.pages.first.tags
+    resolution = [tags.get(name) for name in ("YResolution", "XResolution")]
+    try:
+        metre, spacing = _metres(str(metadata["unit"])), float(metadata["spacing"])
+        y, x = (tag.value[1] / tag.value[0] * metre for tag in resolution if tag is not None)
+    except (KeyError, ValueError, TypeError, ZeroDivisionError):
+        return None
+    return spacing * metre, y, x
+
+
+def _listed(items: Sequence[Any]) -> str:
+    return ", ".join(map(str, items[:4])) + (", ..." if len(items) > 4 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    """A file name as the words between its numbers, and the numbers."""
+
+    path: Path
+    words: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+
+def _numbered(path: Path) -> _Numbered:
+    parts = re.split(r"([0-9]+)", path.stem)
+    return _Numbered(path, (*parts[::2], path.suffix.lower()), tuple(int(part) for part in parts[1::2]))
+
+
+def slice_paths(folder: Path) -> list[Path]:
+    """The slices of a folder by their number, 9 before 10.
+
+    Raises
+    ------
+    ImageError
+        Where there are none, their names differ in more than one number, or a number is missing or twice there.
+    """
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in SLICE_SUFFIXES and path.name[0] != "."]
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be listed ({error.strerror or error}); check its permissions") from None
+    if not paths:
+        raise ImageError(f"{folder}: holds no slices; allowed are files that end in {', '.join(SLICE_SUFFIXES)}")
+    slices = sorted((_numbered(path) for path in paths), key=lambda one: (one.words, one.numbers))
+    if len(slices) == 1:
+        return [slices[0].path]
+    for one in slices[1:]:
+        if one.words != slices[0].words:
+            raise ImageError(
+                f"{folder}: the names '{slices[0].path.name}' and '{one.path.name}' do not belong to one series; "
+                f"keep the slices of one image there, named alike but for their number"
+            )
+    numbers = np.array([one.numbers for one in slices], dtype=object)
+    varying = [column for column in range(numbers.shape[1]) if len(set(numbers[:, column])) > 1]
+    if len(varying) != 1:
+        raise ImageError(
+            f"{folder}: the slices' names differ in {len(varying)} numbers, such as '{slices[0].path.name}' and "
+            f"'{slices[-1].path.name}'; name them alike but for one number"
+        )
+    _check_gaps(folder, slices, varying[0])
+    return [one.path for one in slices]
+
+
+def _check_gaps(folder: Path, slices: Sequence[_Numbered], column: int) -> None:
+    for low, high in pairwise(slices):
+        step = high.numbers[column] - low.numbers[column]
+        if step == 0:
+            raise ImageError(f"{folder}: '{low.path.name}' and '{high.path.name}' have the same number; remove one")
+        if step > 1:
+            raise ImageError(
+                f"{folder}: slice number {low.numbers[column] + 1} is missing, between '{low.path.name}' and "
+                f"'{high.path.name}'; add it, or number the slices without gaps if they are complete"
+            )
+
+
+def inspect_slices(folder: Path) -> ImageHeader:
+    """Header of a folder of 2-D TIFF or PNG slices, which must all have the same shape and type."""
+    paths = slice_paths(folder)
+    first = _inspect_slice(paths[0])
+    for path in paths[1:]:
+        other = _inspect_slice(path)
+        if (other.shape, other.dtype) != (first.shape, first.dtype):
+            raise ImageError(
+                f"{path}: is {other.shape[1:]} of {other.dtype}, but the first slice, '{paths[0].name}', is "
+                f"{first.shape[1:]} of {first.dtype}; all slices need one shape and type"
+            )
+    return ImageHeader(folder, "slices", (len(paths), *first.shape[1:]), first.dtype, notes=first.notes)
+
+
+def load_slices(header: ImageHeader) -> Voxels:
+    """Values of a folder of slices, the slices along axis 0."""
+    values = np.empty(header.shape, header.dtype)
+    paths = slice_paths(header.path)
+    if len(paths) != header.shape[0]:
+        raise ImageError(f"{header.path}: slices came or went while it was read; try again when it is complete")
+    for page, path in zip(values, paths, strict=True):
+        load = _load_png if path.suffix.lower() == ".png" else load_tiff
+        one = load(ImageHeader(path, "slices", (1, *header.shape[1:]), header.dtype))
+        page[...] = one[0]
+    return values
+
+
+def _inspect_slice(path: Path) -> ImageHeader:
+    header = _inspect_png(path) if path.suffix.lower() == ".png" else inspect_tiff(path)
+    if header.shape[0] != 1:
+        raise ImageError(f"{path}: holds {header.shape[0]} pages; a slice has one. Give the file itself as the image")
+    return header
+
+
+def _inspect_png(path: Path) -> ImageHeader:
+    from PIL import Image
+
+    file_size(path)
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            mode, (width, height), frames = image.mode, image.size, getattr(image, "n_frames", 1)
+    except Exception as error:
+        raise ImageError(f"{path}: cannot be read as PNG ({error}); copy it again from its origin") from error
+    if mode not in PNG_TYPES or frames != 1:
+        raise ImageError(
+            f"{path}: is a PNG of mode {mode} with {frames} frames; allowed is one grey-scale or palette image. "
+            f"Save the labels as 8-bit grey"
+        )
+    notes = ("the labels are the indices of the PNG's palette",) if mode == "P" else ()
+    return ImageHeader(path, "slices", (1, height, width), np.dtype(PNG_TYPES[mode]), notes=notes)
+
+
+def _load_png(header: ImageHeader) -> Voxels:
+    from PIL import Image
+
+    try:
+        with Image.open(header.path, formats=("PNG",)) as image:
+            values: Voxels = np.asarray(image)
+    except Exception as error:
+        raise ImageError(f"{header.path}: is truncated or damaged ({error}); copy it again from its origin") from error
+    return values.reshape(header.shape)
