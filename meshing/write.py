@@ -23,7 +23,7 @@ from meshing.image import AXES
 from meshing.mesh import Floats, Mesh
 from meshing.vtk_messages import collected_errors
 
-MESH_FORMATS = {".vtu": "vtu", ".vtk": "vtk", ".msh": "gmsh"}
+MESH_FORMATS = {".vtu": "vtu", ".vtk": "vtk42", ".msh": "gmsh"}
 """Suffixes of the binary formats that need no further package, and meshio's name for them."""
 CORNERS = ((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1))
 """Corners of a hexahedron along x, y, z in the order of VTK and gmsh."""
@@ -199,7 +199,7 @@ def write_mesh(path: Path, mesh: Mesh, cell_data: Mapping[str, NDArray[Any]] | N
     edges = grid_edges(mesh)
     with _replacing(path, tuple(MESH_FORMATS)) as part:
         kind = MESH_FORMATS[path.suffix.lower()]
-        if kind == "vtk":
+        if kind == "vtk42":
             data = {name.replace(" ", "_"): values for name, values in data.items()}
         if kind == "gmsh":
             # gmsh wants an entity and a physical group for every cell: the phase, counted from 1
@@ -242,7 +242,8 @@ def _axis_edges(mesh: Mesh, axis: int) -> Floats:
     if not np.all(sizes > 0.0):
         raise MeshError(
             f"{np.count_nonzero(~(sizes > 0.0))} of {sizes.size} layers along {AXES[axis]} have no face that tells "
-            f"their size: the mesh is no structured grid of boxes; give it the patches {AXES[axis]}-low and {AXES[axis]}-high"
+            f"their size: the mesh is no structured grid of boxes, or lacks its patches {AXES[axis]}-low and "
+            f"{AXES[axis]}-high"
         )
     edges = np.concatenate([[0.0], np.cumsum(sizes)])
     centre = 0.5 * (edges[1:] + edges[:-1])[mesh.position[:, axis]]
@@ -254,8 +255,8 @@ def _axis_edges(mesh: Mesh, axis: int) -> Floats:
 
 def _grid_points(edges: tuple[Floats, Floats, Floats]) -> Floats:
     """Points of the grid in C order, shape (n_points, 3), m."""
-    points: Floats = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1)
-    return points.reshape(-1, 3)
+    points: Floats = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
+    return points
 
 
 def _hexahedra(mesh: Mesh) -> NDArray[np.int64]:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -9,15 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvista
+import tifffile
 from typer.testing import CliRunner, Result
 
 from battsim import cli
-from battsim.case import Case
+from battsim.case import Case, load_case
 from battsim.cli.commands import TEMPLATES
 from battsim.cli.guard import Terminated
 from battsim.errors import BattsimError, CaseError, ImpossibleError, InputError, NotConvergedError, ResourceError
 from battsim.output.record import recorded, state_of
 from meshing.errors import ImageError, LabelError, MeshError
+from meshing.image import VoxelImage
+from meshing.voxel import voxel_mesh
 
 SUMMARY = {
     "kind": "resolved",
@@ -61,11 +66,11 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
             (results / "summary.json").write_text("{}")
         return engine.summary
 
-    engine = SimpleNamespace(error=None, summary=SUMMARY, images=[], meshes=[])
+    engine = SimpleNamespace(error=None, summary=SUMMARY, images=[], mesh=None)
     module = ModuleType("battsim.run")
     module.run_case = run_case  # type: ignore[attr-defined]
     module.build_image = engine.images.append  # type: ignore[attr-defined]
-    module.build_mesh = engine.meshes.append  # type: ignore[attr-defined]
+    module.build_mesh = lambda _, __: engine.mesh  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "battsim.run", module)
     return engine
 
@@ -340,3 +345,154 @@ def test_tortuosity_of_a_case_is_its_run(tortuosity_case: Path, case: Path, engi
     refused(battsim("tortuosity", tortuosity_case), 2, "--fresh")
     refused(battsim("tortuosity", case), 2, 'model.kind = "resolved"', "battsim run")
     refused(battsim("tortuosity", tortuosity_case, "--phase", "0"), 2, "--phase", "case.toml")
+
+
+# an image alone
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A straight channel of 2 along axis 0, in 1, with a plug of 7 that percolates nowhere."""
+    labels = np.ones((6, 4, 4), np.uint8)
+    labels[:, 1:3, 1] = 2
+    labels[2, 3, 3] = 7
+    tifffile.imwrite(tmp_path / "image.tif", labels, photometric="minisblack")
+    return tmp_path / "image.tif"
+
+
+def test_info_counts_and_proposes_a_table(image: Path, tmp_path: Path) -> None:
+    text = battsim("info", image).stdout
+    assert "6 x 4 x 4 voxels of uint8" in text
+    assert "value 2: 12 voxels, 0.1250" in text
+    info = only_object(battsim("info", image, "--json"))
+    assert info["labels"] == [
+        {"value": 1, "voxels": 83, "share": 83 / 96},
+        {"value": 2, "voxels": 12, "share": 0.125},
+        {"value": 7, "voxels": 1, "share": 1 / 96},
+    ]
+    assert (info["shape"], info["voxels"], info["bytes"]) == ([6, 4, 4], 96, 96)
+    snippet = info["case_toml"]
+    refusal = tmp_path / "case.toml"
+    refusal.write_text(snippet + '[model]\nkind = "tortuosity"\n[transport.conductivity]\nphase_2 = 1.0\n')
+    refused(battsim("validate", tmp_path), 3, "image.voxel_size", '"? um"')
+    refusal.write_text(refusal.read_text().replace("? um", "1 um"))
+    assert load_case(tmp_path).image.labels == {"phase_1": (1,), "phase_2": (2,), "phase_7": (7,)}
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int16", "uint16", "int32", "float32"])
+def test_info_reads_any_whole_type(tmp_path: Path, dtype: str) -> None:
+    low = 0 if dtype in ("bool", "uint16") else -1
+    values = np.array([low, 1, 1, 1, low, 1, 1, 1], dtype).reshape(2, 2, 2)
+    np.save(tmp_path / "image.npy", values)
+    info = only_object(battsim("info", tmp_path / "image.npy", "--json"))
+    assert [(label["value"], label["voxels"]) for label in info["labels"]] == [(low, 2), (1, 6)]
+
+
+def test_info_of_a_grey_image_lists_no_labels(tmp_path: Path) -> None:
+    np.save(tmp_path / "grey.npy", np.arange(1000, dtype=np.uint16).reshape(10, 10, 10))
+    result = battsim("info", tmp_path / "grey.npy")
+    assert "1000 values from 0 to 999: a grey image, to be segmented first" in result.stdout
+    assert "labels = {" not in result.stdout
+
+
+@pytest.mark.parametrize("command", [("info",), ("tortuosity", "--phase", "1")])
+def test_images_that_cannot_be_read(tmp_path: Path, image: Path, command: tuple[str, ...]) -> None:
+    name, *options = command
+    refused(battsim(name, tmp_path / "nothing.tif", *options), 4, "nothing.tif")
+    (tmp_path / "text.tif").write_text("no image")
+    refused(battsim(name, tmp_path / "text.tif", *options), 4, "text.tif")
+    (tmp_path / "cut.tif").write_bytes(image.read_bytes()[:-40])
+    refused(battsim(name, tmp_path / "cut.tif", *options), 4, "cut.tif")
+    (tmp_path / "odd.xyz").touch()
+    refused(battsim(name, tmp_path / "odd.xyz", *options), 4, "odd.xyz", ".tif")
+    (tmp_path / "image.raw").touch()
+    refused(battsim(name, tmp_path / "image.raw", *options), 2, "image.raw", "shape and dtype in [image]")
+
+
+def test_tortuosity_of_a_channel_is_one(image: Path) -> None:
+    summary = only_object(battsim("tortuosity", image, "--phase", "2", "--axis", "x", "--json"))
+    assert (summary["kind"], summary["porosity"], list(summary["directions"])) == ("tortuosity", 0.125, ["x"])
+    x = summary["directions"]["x"]
+    # the exact answer of a straight channel; the solver's tolerance on D_eff is 1e-4, a guess of it is exact
+    assert x["tau"] == pytest.approx(1.0, abs=1e-9)
+    assert x["D_eff"] == pytest.approx(0.125, abs=1e-9)
+    both = only_object(battsim("tortuosity", image, "--phase", "1,2,7", "--json"))
+    assert [both["directions"][axis]["tau"] for axis in "xyz"] == pytest.approx([1.0] * 3, abs=1e-9)
+
+
+def test_some_axis_suffices(image: Path) -> None:
+    result = battsim("tortuosity", image, "--phase", "2")
+    assert result.exit_code == 0
+    assert "x: tau 1" in result.stdout
+    assert "z: does not percolate, D_eff 0\n" in result.stdout
+
+
+@pytest.mark.parametrize("axis", ["x", "all"])
+def test_no_percolation_is_impossible_and_says_so_in_the_answer(image: Path, axis: str) -> None:
+    result = battsim("tortuosity", image, "--phase", "7", "--axis", axis, "--json")
+    refused(result, 5, "image.tif", "--phase 7 does not percolate along x", "choose another phase")
+    x = only_object(result)["directions"]["x"]
+    assert (x["tau"], x["D_eff"], x["percolates"]) == (None, 0.0, False)
+
+
+def test_voxel_size_is_in_array_order(image: Path) -> None:
+    def tau(voxel_size: str) -> float:
+        options = ("--phase", "1", "--axis", "x", "--voxel-size", voxel_size, "--json")
+        return float(only_object(battsim("tortuosity", image, *options))["directions"]["x"]["tau"])
+
+    # a detour around the plug counts less, the longer the voxels are along the axis
+    assert tau("1 um") > tau("4 um,1 um,1 um") > 1.0
+    assert tau("1 um") == pytest.approx(tau("0.4 um,0.4 um,0.4 um"), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ((), 2, ["--phase is required", "1 (86.5%), 2 (12.5%), 7 (1.0%)"]),
+        (("--phase", "3"), 3, ["--phase 3 does not occur", "1 (86.5%), 2 (12.5%), 7 (1.0%)"]),
+        (("--phase", "2,x"), 2, ["--phase 2,x", "--phase 0,2"]),
+        (("--phase", "2", "--axis", "w"), 2, ["--axis w", "x, y, z or all"]),
+        (("--phase", "2", "--voxel-size", "1 V"), 3, ["--voxel-size", "a length is expected"]),
+        (("--phase", "2", "--voxel-size", "1 um,1 um"), 2, ["one positive length or three"]),
+        (("--phase", "2", "--voxel-size", "0 um"), 2, ["one positive length or three"]),
+    ],
+)
+def test_bad_options_on_an_image(image: Path, options: tuple[str, ...], code: int, words: list[str]) -> None:
+    refused(battsim("tortuosity", image, *options), code, *words)
+
+
+def test_a_folder_of_slices_is_an_image(tmp_path: Path) -> None:
+    (tmp_path / "slices").mkdir()
+    for k in range(4):
+        tifffile.imwrite(tmp_path / "slices" / f"{k:03}.tif", np.ones((3, 3), np.uint8), photometric="minisblack")
+    assert "tau 1," in battsim("tortuosity", tmp_path / "slices", "--phase", "1").stdout
+    refused(battsim("tortuosity", tmp_path / "slices"), 4, "contains no case.toml")
+
+
+def test_real_image() -> None:
+    folder = os.environ.get("BATTSIM_DATA")
+    if folder is None:
+        pytest.skip("set BATTSIM_DATA to the folder of real images")
+    blobs = Path(folder) / "openimpala_blobs100.tif"
+    assert [label["voxels"] for label in only_object(battsim("info", blobs, "--json"))["labels"]] == [601691, 398309]
+    x = only_object(battsim("tortuosity", blobs, "--phase", "1", "--axis", "x", "--json"))["directions"]["x"]
+    # an independent conjugate-gradient solver, good to about three digits
+    assert x["tau"] == pytest.approx(3.166, rel=2e-3)
+
+
+# mesh
+
+
+def test_mesh_counts_and_writes(case: Path, engine: SimpleNamespace) -> None:
+    labels = np.zeros((4, 2, 2), np.uint8)
+    labels[2:] = 1
+    built = voxel_mesh(VoxelImage(labels, (1e-6, 1e-6, 1e-6), ("pore", "active")), inside="active")
+    engine.mesh = built
+    counts = only_object(battsim("mesh", case, "--json"))
+    assert (counts["cells"], counts["phases"]) == (16, {"pore": 8, "active": 8})
+    assert counts["interfaces"]["active|pore"]["faces"] == 4
+    assert pyvista.read(case / "mesh.vtu").n_cells == 16
+    assert "16 cells" in battsim("mesh", case, "--output", case / "other.vtu").stdout
+    assert (case / "other.vtu").exists()
+    refused(battsim("mesh", case, "--output", case / "x.stl"), 2, "x.stl", ".vtu")
+    refused(battsim("mesh", case, "--output", case / "no" / "x.vtu"), 2, "is not a directory")

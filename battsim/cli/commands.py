@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from battsim.case import Case
 
 TEMPLATES = ("half-cell", "tortuosity")
+MESH_SUFFIXES = (".vtu", ".vtk", ".msh")
 
 app = typer.Typer(
     name="battsim",
@@ -217,8 +218,8 @@ def mesh(
 
     case = load_case(directory, allow_outside=allow_outside)
     place = directory / "mesh.vtu" if output is None else output
-    if place.suffix.lower() != ".vtu":
-        raise UsageError(f"--output {place} must end in .vtu")
+    if place.suffix.lower() not in MESH_SUFFIXES:
+        raise UsageError(f"--output {place} must end in {', '.join(MESH_SUFFIXES)}")
     if not place.parent.is_dir():
         raise UsageError(f"--output {place}: {place.parent} is not a directory; make it first")
     from battsim.run import build_image, build_mesh

@@ -55,7 +55,7 @@ def image_info(file: Path) -> dict[str, Any]:
 def print_info(info: Mapping[str, Any]) -> None:
     """The same for reading, with the snippet for case.toml last."""
     size = " x ".join(map(str, info["shape"]))
-    typer.echo(f"{info['file']}: {info['format']}, {size} voxels of {info['dtype']}, {_megabytes(info['bytes'])}")
+    typer.echo(f"{info['file']}: {info['format']}, {size} voxels of {info['dtype']}, {_size(info['bytes'])}")
     for note in info["notes"]:
         typer.echo(f"note: {note}")
     for label in info["labels"]:
@@ -64,8 +64,8 @@ def print_info(info: Mapping[str, Any]) -> None:
         low, high = info["range"]
         typer.echo(f"  {info['values']} values from {low} to {high}: a grey image, to be segmented first")
     typer.echo(
-        f"memory: {_megabytes(info['memory_read_bytes'])} to read, "
-        f"at most {_megabytes(info['memory_tortuosity_bytes'])} for a tortuosity of all voxels"
+        f"memory: {_size(info['memory_read_bytes'])} to read, "
+        f"at most {_size(info['memory_tortuosity_bytes'])} for a tortuosity of all voxels"
     )
     typer.echo(f"\nfor case.toml:\n\n{info['case_toml']}")
 
@@ -132,7 +132,8 @@ def _values_of(phase: str) -> list[int]:
 
 def _counted(voxels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Values that occur, ascending, and how often; short integers without sorting the image."""
-    if voxels.dtype.kind in "biu" and voxels.dtype.itemsize <= 2:
+    voxels = voxels.view(np.uint8) if voxels.dtype.kind == "b" else voxels
+    if voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2:
         unsigned = voxels.reshape(-1).view(f"uint{8 * voxels.dtype.itemsize}")
         counts = np.bincount(unsigned, minlength=1)
         present = np.flatnonzero(counts)
@@ -168,5 +169,5 @@ def _snippet(header: ImageHeader, values: NDArray[Any] | None) -> str:
     return f'[image]\nfile = "{name}"\n{size}\nthrough_plane = "x"         # from separator to collector\n{labels}\n'
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.3g} MB"
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

@@ -3,8 +3,8 @@
     0 = div(k grad(u)),    u = 1 on the low patch, u = 0 on the high patch, no flux elsewhere
 
 A face between cells o and n carries g (u_o - u_n), positive from owner to neighbour, with g the two-point conductance
-of `fvm.operators.face_conductance`; a cell at a fixed value V feels g (u - V). The balance of every cell is A u = b with
-A symmetric, and the flux from low to high is the least value of the energy
+of `fvm.operators.face_conductance`; a face towards a fixed value V carries g (u - V). The balance of all cells is
+A u = b with A symmetric, and the flux from low to high is the least value of the energy
 
     E(u) = sum over faces g (u_o - u_n)^2 + sum g_low (1 - u)^2 + sum g_high u^2 = u.A u - 2 b.u + constant.
 
@@ -13,6 +13,7 @@ Cells whose cluster meets neither patch have no fixed value and are left out; de
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,45 +97,26 @@ def diffusion_on_mesh(
     """
     _check_conductivity(conductivity, mesh.n_cells)
     first, second = mesh.patches[low], mesh.patches[high]
-    conducting = conductivity > 0
-    inner = conducting[mesh.owner] & conducting[mesh.neighbour]
-    owner, neighbour = mesh.owner[inner], mesh.neighbour[inner]
-    g = face_conductance(
-        mesh.area[inner],
-        mesh.owner_distance[inner],
-        mesh.neighbour_distance[inner],
-        conductivity[owner],
-        conductivity[neighbour],
-    )
-    graph = sp.coo_array((np.ones(owner.size, np.int8), (owner, neighbour)), shape=(mesh.n_cells, mesh.n_cells))
-    count, cluster = connected_components(graph, directed=False)
-    meets_low, meets_high = (_meeting(patch, cluster, count)[cluster] & conducting for patch in (first, second))
-    fixed = np.zeros(mesh.n_cells, np.int8)
-    if length == "centres":
-        fixed[first.cells] += 1
-        fixed[second.cells] += 2
-        if (fixed == 3).any():
-            raise ValueError(f"a cell lies behind both {low} and {high}; fix the values on the outer faces instead")
-    cells = np.flatnonzero((meets_low | meets_high) & (fixed == 0)).astype(np.int32)
+    faces = _conducting_faces(mesh, conductivity)
+    cluster = faces.clusters(mesh.n_cells)
+    meets_low, meets_high = ((conductivity > 0) & _meeting(patch, cluster) for patch in (first, second))
+    fixed = _fixed_cells(mesh.n_cells, first, second, length)
     to_low, to_high = np.zeros((2, mesh.n_cells))
     if length == "outer":
         _add_patch(to_low, first, conductivity)
         _add_patch(to_high, second, conductivity)
     else:
-        for here, there in ((owner, neighbour), (neighbour, owner)):
-            to_low += np.bincount(here, g * (fixed[there] == 1), mesh.n_cells)
-            to_high += np.bincount(here, g * (fixed[there] == 2), mesh.n_cells)
-    number = np.full(mesh.n_cells, -1, np.int32)
+        for here, there in ((faces.owner, faces.neighbour), (faces.neighbour, faces.owner)):
+            to_low += np.bincount(here, faces.g * (fixed[there] == _LOW), mesh.n_cells)
+            to_high += np.bincount(here, faces.g * (fixed[there] == _HIGH), mesh.n_cells)
+    cells = np.flatnonzero((meets_low | meets_high) & (fixed == 0)).astype(np.int32)
+    number = np.full(mesh.n_cells, _INSULATING, np.int32)
     number[cells] = np.arange(cells.size)
-    free = (number[owner] >= 0) & (number[neighbour] >= 0)
-    J = jump(number[owner[free]], number[neighbour[free]], cells.size)
-    matrix = sp.csr_array(J.T @ sp.diags_array(g[free]) @ J + sp.diags_array(to_low[cells] + to_high[cells]))
-    matrix.sort_indices()
     return SteadyDiffusion(
-        matrix=matrix,
+        matrix=_matrix(faces, number, to_low[cells] + to_high[cells]),
         low=to_low[cells],
         high=to_high[cells],
-        direct=float(g[fixed[owner] + fixed[neighbour] == 3].sum()),
+        direct=float(faces.g[fixed[faces.owner] * fixed[faces.neighbour] == _LOW * _HIGH].sum()),
         guess=_guess(_between(mesh, first, second, length)[cells], meets_low[cells], meets_high[cells]),
         cells=cells,
         position=mesh.position[cells],
@@ -159,37 +141,27 @@ def diffusion_on_image(
     _check_conductivity(conductivity, len(image.phases))
     turned = AXES.index(axis)
     labels = np.ascontiguousarray(np.moveaxis(image.labels, turned, 0))
-    hx, hy, hz = (image.voxel_size[turned], *(h for k, h in enumerate(image.voxel_size) if k != turned))
-    if length == "centres" and labels.shape[0] == 1:
+    size = (image.voxel_size[turned], *(h for k, h in enumerate(image.voxel_size) if k != turned))
+    n_layers = labels.shape[0]
+    if length == "centres" and n_layers == 1:
         raise ValueError(f"along {axis} the image has one voxel: both fixed values would share its centre")
     cluster, count = components((conductivity > 0)[labels])
     meets_low, meets_high = reaching(cluster, count, 0, ("low",)), reaching(cluster, count, 0, ("high",))
-    number = np.where((meets_low | meets_high)[cluster], np.int32(0), np.int32(_INSULATING))
-    if length == "centres":
-        number[0] = np.where(number[0] == 0, _LOW, _INSULATING)
-        number[-1] = np.where(number[-1] == 0, _HIGH, _INSULATING)
-    cells = np.flatnonzero(number.reshape(-1) == 0).astype(np.int32)
-    number.reshape(-1)[cells] = np.arange(cells.size, dtype=np.int32)
-    position = np.stack(np.unravel_index(cells, labels.shape), axis=1).astype(np.int32)
-    of_cluster = cluster.reshape(-1)[cells]
+    number, cells = _numbered((meets_low | meets_high)[cluster], length)
+    of_cell = cluster.reshape(-1)[cells]
     percolating = (meets_low & meets_high)[cluster].reshape(-1)
-    del cluster
-    tables = _tables(conductivity, (hx, hy, hz))
-    to_patch = _patch_table(conductivity, (hx, hy, hz)) if length == "outer" else np.zeros(len(image.phases))
-    pointers = np.zeros(cells.size + 1, np.int32)
-    _count_entries(number, pointers)
-    np.cumsum(pointers, out=pointers)
-    columns, values = np.empty(pointers[-1], np.int32), np.empty(pointers[-1])
-    ground = np.zeros((2, cells.size))
-    _assemble(number, labels, tables, to_patch, pointers, columns, values, ground)
-    both_fixed = (number[0] == _LOW) & (number[-1] == _HIGH) if labels.shape[0] == 2 else np.zeros(0, bool)
-    profile = _profile(labels.shape[0], length)
+    del cluster  # four bytes per voxel
+    tables = _tables(conductivity, size)
+    to_patch = _patch_table(conductivity, size) if length == "outer" else np.zeros(conductivity.size)
+    matrix, (low, high) = _assembled(number, labels, tables, to_patch, cells.size)
+    side_by_side = (number[0] == _LOW) & (number[-1] == _HIGH) if n_layers == 2 else np.zeros(number[0].shape, bool)
+    position = np.stack(np.unravel_index(cells, labels.shape), axis=1).astype(np.int32)
     return SteadyDiffusion(
-        matrix=sp.csr_array((values, columns, pointers), shape=(cells.size, cells.size)),
-        low=ground[0],
-        high=ground[1],
-        direct=float(tables[0][labels[0][both_fixed], labels[-1][both_fixed]].sum()) if both_fixed.any() else 0.0,
-        guess=_guess(profile[position[:, 0]], meets_low[of_cluster], meets_high[of_cluster]),
+        matrix=matrix,
+        low=low,
+        high=high,
+        direct=float(tables[0][labels[0][side_by_side], labels[-1][side_by_side]].sum()),
+        guess=_guess(_profile(n_layers, length)[position[:, 0]], meets_low[of_cell], meets_high[of_cell]),
         cells=cells,
         position=position,
         percolating=percolating,
@@ -201,11 +173,59 @@ def _check_conductivity(conductivity: Floats, n: int) -> None:
         raise ValueError(f"conductivity must be {n} finite numbers of 0 or more, not {conductivity}")
 
 
-def _meeting(patch: Patch, cluster: Ints, count: int) -> Mask:
-    """Which clusters own a face of the patch, shape (count,)."""
-    met = np.zeros(count, bool)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Faces:
+    """Faces between conducting cells and their conductances, conductivity times m."""
+
+    owner: Ints
+    neighbour: Ints
+    g: Floats
+
+    def clusters(self, n_cells: int) -> Ints:
+        """Cluster number of each cell, shape (n_cells,): cells that such faces join."""
+        graph = sp.coo_array((np.ones(self.g.size, np.int8), (self.owner, self.neighbour)), shape=(n_cells, n_cells))
+        return np.asarray(connected_components(graph, directed=False)[1], np.int32)
+
+
+def _conducting_faces(mesh: Mesh, conductivity: Floats) -> _Faces:
+    inner = (conductivity[mesh.owner] > 0) & (conductivity[mesh.neighbour] > 0)
+    owner, neighbour = mesh.owner[inner], mesh.neighbour[inner]
+    g = face_conductance(
+        mesh.area[inner],
+        mesh.owner_distance[inner],
+        mesh.neighbour_distance[inner],
+        conductivity[owner],
+        conductivity[neighbour],
+    )
+    return _Faces(owner, neighbour, g)
+
+
+def _meeting(patch: Patch, cluster: Ints) -> Mask:
+    """Cells whose cluster owns a face of the patch, shape (n_cells,)."""
+    met = np.zeros(cluster.size, bool)
     met[cluster[patch.cells]] = True
-    return met
+    return met[cluster]
+
+
+def _fixed_cells(n_cells: int, low: Patch, high: Patch, length: Length) -> Ints:
+    """_LOW or _HIGH for cells whose centre has a fixed value, 0 for the others, shape (n_cells,)."""
+    fixed = np.zeros(n_cells, np.int32)
+    if length == "centres":
+        fixed[low.cells] = _LOW
+        if (fixed[high.cells] == _LOW).any():
+            raise ValueError("a cell lies behind both patches; fix the values on the outer faces instead")
+        fixed[high.cells] = _HIGH
+    return fixed
+
+
+def _matrix(faces: _Faces, number: Ints, ground: Floats) -> sp.csr_array:
+    """J^T diag(g) J over the faces between unknowns, and what joins them to fixed values on the diagonal."""
+    first, second = number[faces.owner], number[faces.neighbour]
+    free = (first >= 0) & (second >= 0)
+    J = jump(first[free], second[free], ground.size)
+    matrix = sp.csr_array(J.T @ sp.diags_array(faces.g[free]) @ J + sp.diags_array(ground))
+    matrix.sort_indices()
+    return matrix
 
 
 def _add_patch(conductance: Floats, patch: Patch, conductivity: Floats) -> None:
@@ -229,8 +249,8 @@ def _between(mesh: Mesh, low: Patch, high: Patch, length: Length) -> Floats:
 
 def _profile(n: int, length: Length) -> Floats:
     """Value of each layer if it fell linearly, shape (n,)."""
-    layers = np.arange(n)
-    return 1.0 - (layers + 0.5) / n if length == "outer" else 1.0 - layers / (n - 1)
+    place = (np.arange(n) + 0.5) / n if length == "outer" else np.arange(n) / (n - 1)
+    return np.asarray(1.0 - place, np.float64)
 
 
 def _guess(between: Floats, meets_low: Mask, meets_high: Mask) -> Floats:
@@ -238,7 +258,7 @@ def _guess(between: Floats, meets_low: Mask, meets_high: Mask) -> Floats:
     return np.where(meets_low & meets_high, between, meets_low.astype(float))
 
 
-def _tables(conductivity: Floats, size: tuple[float, float, float]) -> Floats:
+def _tables(conductivity: Floats, size: Sequence[float]) -> Floats:
     """Conductance of the face between voxels of two phases, across each axis, shape (3, n_phases, n_phases)."""
     n = conductivity.size
     tables = np.zeros((3, n, n))
@@ -249,13 +269,38 @@ def _tables(conductivity: Floats, size: tuple[float, float, float]) -> Floats:
     return tables
 
 
-def _patch_table(conductivity: Floats, size: tuple[float, float, float]) -> Floats:
+def _patch_table(conductivity: Floats, size: Sequence[float]) -> Floats:
     """Conductance from a voxel of each phase to its outer face across axis 0, shape (n_phases,)."""
     table = np.zeros(conductivity.size)
     here = conductivity > 0
     k, ones = conductivity[here], np.ones(np.count_nonzero(here))
     table[here] = face_conductance(ones * size[1] * size[2], ones * 0.5 * size[0], 0.0 * ones, k, k)
     return table
+
+
+def _numbered(kept: Mask, length: Length) -> tuple[Ints, Ints]:
+    """Number of each voxel's unknown, or what it is instead, shape of `kept`; and the voxels that are unknowns."""
+    number = np.where(kept, np.int32(0), np.int32(_INSULATING))
+    if length == "centres":
+        number[0][kept[0]] = _LOW
+        number[-1][kept[-1]] = _HIGH
+    flat = number.reshape(-1)
+    cells = np.flatnonzero(flat == 0).astype(np.int32)
+    flat[cells] = np.arange(cells.size, dtype=np.int32)
+    return number, cells
+
+
+def _assembled(
+    number: Ints, labels: NDArray[np.uint8], tables: Floats, to_patch: Floats, n: int
+) -> tuple[sp.csr_array, Floats]:
+    """The matrix, and the conductances to the fixed values, shape (2, n)."""
+    pointers = np.zeros(n + 1, np.int32)
+    _count_entries(number, pointers)
+    np.cumsum(pointers, out=pointers)
+    columns, values = np.empty(pointers[-1], np.int32), np.empty(pointers[-1])
+    ground = np.zeros((2, n))
+    _fill(number, labels, tables, to_patch, pointers, columns, values, ground)
+    return sp.csr_array((values, columns, pointers), shape=(n, n)), ground
 
 
 # Compiled: the matrix of a million voxels is filled in 20 ms; the same in numpy needs several times its memory.
@@ -280,7 +325,7 @@ def _count_entries(number: Ints, pointers: Ints) -> None:
 
 
 @njit(cache=True)
-def _assemble(
+def _fill(
     number: Ints,
     labels: NDArray[np.uint8],
     tables: Floats,

@@ -129,7 +129,7 @@ def effective_transport(
     if share == 0.0:
         return Direction(None, None, 0.0, False, 0.0, 0.0, 0.0, 0.0, 0, perf_counter() - started)
     result = _solve(problem, tolerance, solver)
-    imbalance = abs(problem.flux_in(result.x) - problem.flux_out(result.x)) / result.energy
+    imbalance = _imbalance(problem, result)
     _check_result(result, imbalance, axis, tolerance)
     D_eff = result.energy * _length_over_area(image, axis, length) / bulk
     return Direction(
@@ -276,9 +276,7 @@ def _check_settings(image: VoxelImage, axis: str, bulk: float, length: str, tole
             f"use length = 'outer' or another axis"
         )
     if not 1e-11 <= tolerance <= 0.1:
-        raise CaseError(
-            f"transport.tolerance = {tolerance}; allowed is 1e-11 (what double precision can tell) to 0.1"
-        )
+        raise CaseError(f"transport.tolerance = {tolerance}; allowed is 1e-11 (what double precision can tell) to 0.1")
 
 
 def _length_over_area(image: VoxelImage, axis: Axis, length: Length) -> float:
@@ -304,6 +302,12 @@ def _preconditioner(problem: SteadyDiffusion, solver: Solver) -> Preconditioner:
     cycle = pyamg_cycle(problem.matrix, solver)
     assert cycle is not None, "every cluster meets a fixed value, so the matrix is positive definite"
     return cycle
+
+
+def _imbalance(problem: SteadyDiffusion, result: EnergyResult) -> float:
+    """Difference of inlet and outlet flux over the flux."""
+    difference = abs(problem.flux_in(result.x) - problem.flux_out(result.x))
+    return difference / result.energy if result.energy > 0 else np.inf
 
 
 def _check_result(result: EnergyResult, imbalance: float, axis: Axis, tolerance: float) -> None:

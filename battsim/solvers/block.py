@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from battsim.fvm.blocks import BlockJacobian, Network
 from battsim.solvers.krylov import fgmres
-from battsim.solvers.multigrid import AggregationMultigrid
+from battsim.solvers.multigrid import AggregationMultigrid, MultigridSettings
 
 Floats = NDArray[np.float64]
 
@@ -33,10 +33,12 @@ class BlockSolver:
         Time spent in preconditioner set-up, preconditioner application and in the whole solve.
     """
 
-    def __init__(self, networks: Sequence[Network], order: Sequence[int], *, max_iterations: int = 200) -> None:
+    def __init__(
+        self, networks: Sequence[Network], order: Sequence[int], *, settings: MultigridSettings | None = None, max_iterations: int = 200
+    ) -> None:
         self._order = tuple(order)
         self._max_iterations = max_iterations
-        self._multigrid = [AggregationMultigrid(n.first, n.second, n.n_nodes, n.position) for n in networks]
+        self._multigrid = [AggregationMultigrid(n.first, n.second, n.n_nodes, n.position, settings=settings) for n in networks]
         self._diagonal: list[Floats | None] = []
         self.seconds = {"set-up": 0.0, "application": 0.0, "solve": 0.0}
 

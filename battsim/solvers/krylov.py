@@ -128,11 +128,9 @@ def _cycle(
             break
         H[: k + 1, k] = basis.orthogonalise(w)
         left = float(np.linalg.norm(w))
-        if left <= 1e-14 * size:  # nothing but round-off is left: the search space holds the solution, or none
-            left = 0.0
         _rotate(H[:, k], cosine, sine, k)
         length = hypot(H[k, k], left)
-        if length <= 1e-14 * size:
+        if length <= 1e-14 * size:  # nothing new but round-off
             ended = KrylovStatus.BREAKDOWN
             break
         cosine[k], sine[k], H[k, k] = H[k, k] / length, left / length, length

@@ -7,8 +7,8 @@ For A x = b the energy E(x) = x.A x - 2 b.x + constant is least at the solution 
 step, so that each E is an upper bound. Its distance to the least one is r.A^-1 r <= r.M^-1 r / theta, with M the
 preconditioner and theta the smallest eigenvalue of M^-1 A, which the iteration approaches from above (Ritz value).
 
-Reference: G. Meurant, P. Tichy, On computing quadrature-based bounds for the A-norm of the error in conjugate gradients,
-Numer. Algorithms 62 (2013) 163-191; Ruge-Stueben: pyamg, J. Open Source Softw. 8 (2023) 5495.
+Reference: G. Meurant, P. Tichy, On computing quadrature-based bounds for the A-norm of the error in conjugate
+gradients, Numer. Algorithms 62 (2013) 163-191; pyamg: J. Open Source Softw. 8 (2023) 5495.
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ def minimise_energy(
     for _ in range(max_iterations):
         if iteration.norm <= ROUND_OFF * scale:
             status = LinearStatus.CONVERGED
+            iteration.measure_error()
             break
         if not iteration.step():
             break
@@ -235,11 +236,11 @@ class ConjugateGradients:
         self.norm = float(np.linalg.norm(self.residual))
         self.steps = 0
         self.decrement = 0.0
-        self.error = np.inf if self.norm > ROUND_OFF * np.linalg.norm(rhs) else 0.0
+        self.error = np.inf
         self.failure: LinearStatus | None = None
         self._direction = np.zeros_like(x0)
-        self._rz = 1.0
-        self._diagonal: list[float] = []
+        self._rz = self._alpha = 1.0
+        self._diagonal: list[float] = []  # of the Lanczos matrix, as `_off_diagonal`
         self._off_diagonal: list[float] = []
 
     def step(self) -> bool:
@@ -264,10 +265,13 @@ class ConjugateGradients:
         self.decrement = alpha * rz
         self.steps += 1
         self._lanczos(alpha, beta)
-        theta = min(self._smallest_ritz_value(), RITZ_CAP)
         # the bound on the error before this step, less what the step has gained
-        self.error = max(rz / theta - self.decrement, 0.0)
+        self.error = max(rz / self._theta() - self.decrement, 0.0)
         return True
+
+    def measure_error(self) -> None:
+        """Bring `error` up to the last step, for one more application of the preconditioner."""
+        self.error = abs(float(self.residual @ self.precondition(self.residual))) / self._theta()
 
     def _lanczos(self, alpha: float, beta: float) -> None:
         """Append a row to the tridiagonal matrix whose eigenvalues are the Ritz values of M^-1 A."""
@@ -276,9 +280,12 @@ class ConjugateGradients:
         self._diagonal.append(1.0 / alpha + (beta / self._alpha if self._diagonal else 0.0))
         self._alpha = alpha
 
-    def _smallest_ritz_value(self) -> float:
+    def _theta(self) -> float:
+        """Estimate of the smallest eigenvalue of M^-1 A."""
+        if not self._diagonal:
+            return RITZ_CAP
         ritz = eigvalsh_tridiagonal(self._diagonal, self._off_diagonal, select="i", select_range=(0, 0))
-        return float(ritz[0])
+        return min(float(ritz[0]), RITZ_CAP)
 
 
 def pyamg_cycle(matrix: sp.csr_array, method: Method = "amg") -> Preconditioner | None:
@@ -306,7 +313,10 @@ def pyamg_cycle(matrix: sp.csr_array, method: Method = "amg") -> Preconditioner 
 
 
 def aggregation_cycle(matrix: sp.csr_array, position: NDArray[np.int32]) -> Preconditioner:
-    """One W-cycle of aggregation multigrid; the matrix has no positive couplings, unknowns have grid positions (n, 3)."""
+    """One W-cycle of aggregation multigrid, for a matrix without positive couplings.
+
+    position: grid indices of each unknown, shape (n, 3).
+    """
     rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
     upper = matrix.indices > rows
     multigrid = AggregationMultigrid(
@@ -341,7 +351,7 @@ def _dense_inverse(matrix: sp.csr_array) -> Preconditioner | None:
 
 
 def _v_cycle(levels: list[Any], coarsest: Preconditioner, b: Vector) -> Vector:
-    """The first level's x for its b, from zero. pyamg's own `aspreconditioner` computes two residuals more per cycle."""
+    """The first level's x for its b, from zero; pyamg's own preconditioner computes two residuals more per cycle."""
     if len(levels) == 1:
         return coarsest(b)
     level = levels[0]

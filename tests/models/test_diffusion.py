@@ -16,9 +16,7 @@ def random_image(seed=0, shape=(6, 5, 4), voxel_size=(1.0, 2.0, 0.5)):
 
 def on_mesh(image, axis="x", length="outer"):
     mesh = voxel_mesh(image)
-    return diffusion_on_mesh(
-        mesh, CONDUCTIVITY[mesh.phase], low=f"{axis}-low", high=f"{axis}-high", length=length
-    )
+    return diffusion_on_mesh(mesh, CONDUCTIVITY[mesh.phase], low=f"{axis}-low", high=f"{axis}-high", length=length)
 
 
 def potential(problem):

@@ -100,7 +100,6 @@ def test_slanted_strip(solver):
     voxels = VoxelImage(image, UNIT, ("solid", "pore"))
     result = effective_transport(voxels, {"pore": 1.0}, axis="x", tolerance=EXACT, solver=solver)
     assert result.tau == pytest.approx(451 / 60, rel=1e-10)
-    assert not tortuosity(voxels, "y").percolates
 
 
 @pytest.mark.parametrize("voxel_size", [UNIT, (1e-6, 3e-6, 2e-7)])
@@ -133,15 +132,15 @@ def test_cubic_array_of_spheres_from_below_at_first_order(fraction, exact):
     # staircases: the error wanders around first order, the more so the coarser; measured over a factor of four
     order = np.log(errors[0] / errors[-1]) / np.log(sizes[-1] / sizes[0])
     assert 0.7 < order < 1.5
-    assert errors[-1] < 0.02 * exact
+    assert errors[-1] < 0.025 * exact
 
 
 def test_dilute_spheres_follow_maxwell():
     """J. C. Maxwell: D_eff = 2 (1 - phi) / (2 + phi) of the whole volume."""
     void = octant_of_cubic_array(0.02, 40)
     phi = 1 - void.mean()
-    # next term of the cubic array: 3 phi 1.3 phi^(10/3), below 1e-5; staircases of the sphere: 0.1 phi, measured
-    assert tortuosity(void, tolerance=1e-8).D_eff == pytest.approx(2 * (1 - phi) / (2 + phi), abs=0.15 * phi)
+    # next term of the cubic array: 3 phi 1.3 phi^(10/3), below 1e-5; staircases of the sphere: 0.07 phi, measured
+    assert tortuosity(void, tolerance=1e-8).D_eff == pytest.approx(2 * (1 - phi) / (2 + phi), abs=0.1 * phi)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -160,10 +159,11 @@ def test_uniform_image_of_one_layer_or_one_voxel(length):
 
 
 def dense_effective(image, k, axis, length):
-    """D_eff by looping over voxels and solving densely, with solid voxels as unknowns of a tiny conductance."""
+    """D_eff by looping over voxels and a dense least-squares solve of least norm, which no floating cluster upsets."""
     labels = np.moveaxis(image.labels, axis, 0)
     h = np.array([image.voxel_size[axis], *(image.voxel_size[a] for a in range(3) if a != axis)])
-    n = labels.shape
+    largest, h = k.max(), h / h.min()
+    k, n = k / largest, labels.shape
     A, b = np.zeros((labels.size, labels.size)), np.zeros(labels.size)
     at = lambda *p: np.ravel_multi_index(p, n)  # noqa: E731
     for p in np.ndindex(*n):
@@ -181,12 +181,12 @@ def dense_effective(image, k, axis, length):
             elif a == 0:
                 A[at(*p), at(*p)] += 2 * k[labels[p]] * area / h[a]
                 b[at(*p)] += (s < 0) * 2 * k[labels[p]] * area / h[a]
-    u = np.linalg.lstsq(A, b, rcond=1e-12)[0].reshape(n)  # floating clusters: any constant
+    u = np.linalg.lstsq(A, b, rcond=1e-12)[0].reshape(n)
     layer = (n[0] - 1) // 2
     one, two = k[labels[layer]], k[labels[layer + 1]]
     g = np.divide(2 * one * two, one + two, out=np.zeros(one.shape), where=one * two > 0) * h[1] * h[2] / h[0]
     flux = np.sum(g * (u[layer] - u[layer + 1]))
-    return flux * (n[0] - (length == "centres")) * h[0] / (n[1] * n[2] * h[1] * h[2])
+    return largest * flux * (n[0] - (length == "centres")) * h[0] / (n[1] * n[2] * h[1] * h[2])
 
 
 @settings(max_examples=40, deadline=None)
@@ -233,9 +233,7 @@ def test_all_rotations_and_reflections_agree():
 def test_high_contrast_and_flat_voxels_converge(contrast, solver):
     image = three_phases(5, (24, 16, 16), (1.0, 0.2, 5.0))
     for axis in AXES:
-        result = effective_transport(
-            image, {"pore": 1.0, "binder": contrast}, axis=axis, tolerance=1e-6, solver=solver
-        )
+        result = effective_transport(image, {"pore": 1.0, "binder": contrast}, axis=axis, tolerance=1e-6, solver=solver)
         reference = effective_transport(
             image, {"pore": 1.0, "binder": contrast}, axis=axis, tolerance=1e-10, solver="amg"
         )

@@ -251,7 +251,7 @@ def test_error_estimate_is_not_absurdly_large():
         for cycle in ("amg", "aggregation"):
             results, errors = energies(problem, cycle)
             ratios += [r.error_estimate / e for r, e in zip(results, errors, strict=True) if e > 1e3 * ROUND_OFF]
-    # measured: median 13, nine in ten below 60; it bounds the error before the last step, whose gain it knows only partly
+    # measured: median 13, nine in ten below 60; it bounds the error before the last step and subtracts the step's gain
     assert len(ratios) > 100
     assert 1 < np.median(ratios) < 20
     assert np.percentile(ratios, 90) < 80

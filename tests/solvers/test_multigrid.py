@@ -278,10 +278,11 @@ def test_diffusion_with_mass_from_short_to_long_steps(mass):
     assert poisson(24, ground=mass).iterations() <= 13
 
 
-def test_amperes_of_micrometre_cells_change_nothing():
+@pytest.mark.parametrize("unit", [1e-12, 1e-42, 1e42])  # amperes of micrometre cells, and beyond float32's range
+def test_the_unit_of_conductance_changes_nothing(unit):
     network = two_networks(electrode_phases(16))
     count = network.iterations()
-    network.g, network.ground = 1e-12 * network.g, 1e-12 * network.ground
+    network.g, network.ground = unit * network.g, unit * network.ground
     assert network.iterations() == count
 
 
@@ -309,6 +310,17 @@ def test_nodes_without_positions_fall_back_to_sweeps_in_linear_memory():
     assert mg.level_sizes == (network.n,)
     assert mg.memory_bytes < 200 * network.n  # a dense inverse would take 16 kB per node
     assert network.iterations(mg=mg) <= 8
+
+
+def test_poor_coarsening_does_not_let_the_cycle_grow_level_by_level(monkeypatch):
+    network = poisson(12)
+    network.position[np.random.default_rng(0).permutation(network.n)[:900]] = -1  # these stay on every level
+    mg = network.multigrid()
+    assert len(mg.level_sizes) > 3
+    rows, sweep = [], kernels.sweep
+    monkeypatch.setattr(kernels, "sweep", lambda *arguments: rows.append(arguments[0].size) or sweep(*arguments))
+    mg.apply(network.ground)
+    assert sum(rows) <= 2 * sum(mg.level_sizes)  # two sweeps per level; two visits each would double per level
 
 
 def test_memory_stays_below_two_hundred_bytes_per_node_with_its_six_edges():
