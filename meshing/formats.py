@@ -1,4 +1,4 @@
-"""What is known of an image file before its voxels are read, and the readers of npy, raw and VTI files.
+"""What is known of an image file before its voxels are read, and the readers of npy and raw files.
 
 Readers distrust the file: sizes are compared with the file's length before anything is allocated, and whatever a
 third-party parser says about a broken file becomes an ImageError.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from meshing.errors import ImageError
-from meshing.vtk_messages import collected_errors
 
 Shape = tuple[int, int, int]
 Voxels = NDArray[Any]
@@ -204,133 +202,3 @@ def raw_dtype(path: Path, declared: Declared) -> np.dtype[Any]:
     if dtype.byteorder == ">" and declared.byte_order == "little":
         raise ImageError(f'{path}: dtype = {declared.dtype!r} is big-endian; write byte_order = "big" beside it')
     return dtype.newbyteorder("<" if declared.byte_order == "little" else ">")
-
-
-def inspect_vti(path: Path) -> ImageHeader:
-    """Header of a VTK image file: its only scalar array, or the one that it marks as active."""
-    _check_vti_end(path)
-    with _vtk_errors(path):
-        header = _vti_header(path, _vti_reader(path))
-    check_plausible(header, path.stat().st_size)
-    return header
-
-
-def load_vti(header: ImageHeader) -> Voxels:
-    """Values of a VTK image file; VTK runs through x fastest, so array axes 0, 1, 2 are VTK's x, y, z."""
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-
-    with _vtk_errors(header.path):
-        reader = _vti_reader(header.path)
-        group, name = _vti_array(header.path, reader)
-        for selection, kind in (
-            (reader.GetCellDataArraySelection(), "cell"),
-            (reader.GetPointDataArraySelection(), "point"),
-        ):
-            selection.DisableAllArrays()
-            if kind == group:
-                selection.EnableArray(name)
-        reader.Update()
-        image = reader.GetOutput()
-        data = image.GetCellData() if group == "cell" else image.GetPointData()
-        array = data.GetArray(name)
-    values: Voxels = np.empty(0) if array is None else vtk_to_numpy(array)  # type: ignore[no-untyped-call]
-    if values.size != math.prod(header.shape):
-        raise ImageError(
-            f"{header.path}: its array '{name}' holds {values.size} values, not the {math.prod(header.shape)} of its "
-            f"extent; write the file again"
-        )
-    return np.array(values.reshape(header.shape[::-1]).transpose(), dtype=header.dtype, order="C")
-
-
-def _check_vti_end(path: Path) -> None:
-    size = file_size(path)
-    with path.open("rb") as file:
-        start = file.read(1024)
-        file.seek(max(0, size - 256))
-        end = file.read()
-    if b"<VTKFile" not in start:
-        raise ImageError(f"{path}: does not begin as a VTK XML file; write it as ImageData (.vti)")
-    if b"</VTKFile>" not in end:
-        raise ImageError(f"{path}: is truncated: </VTKFile> is missing at its end; copy it again from its origin")
-
-
-@contextmanager
-def _vtk_errors(path: Path) -> Iterator[None]:
-    """Turns VTK's error messages, and what follows from them, into an ImageError."""
-    messages: list[str] = []
-    try:
-        with collected_errors() as messages:
-            yield
-    finally:
-        if messages:
-            raise ImageError(f"{path}: cannot be read as ImageData ({messages[0]}); write the file again")
-
-
-def _vti_reader(path: Path) -> Any:
-    from vtkmodules.vtkIOXML import vtkXMLImageDataReader
-
-    reader = vtkXMLImageDataReader()
-    reader.SetFileName(str(path))
-    reader.UpdateInformation()
-    return reader
-
-
-def _vti_header(path: Path, reader: Any) -> ImageHeader:
-    from vtkmodules.util.numpy_support import get_vtk_to_numpy_typemap
-    from vtkmodules.vtkCommonDataModel import vtkDataObject
-    from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline as Pipeline
-
-    group, name = _vti_array(path, reader)
-    information = reader.GetOutputInformation(0)
-    extent = information.Get(Pipeline.WHOLE_EXTENT())
-    points = [high - low + 1 for low, high in zip(extent[::2], extent[1::2], strict=True)]
-    shape = points if group == "point" else [n - 1 for n in points]
-    array = next(entry for entry in _vti_arrays(information, group) if entry.Get(vtkDataObject.FIELD_NAME()) == name)
-    vtk_type = array.Get(vtkDataObject.FIELD_ARRAY_TYPE())
-    types: dict[int, Any] = get_vtk_to_numpy_typemap()  # type: ignore[no-untyped-call]
-    if vtk_type not in types:
-        raise ImageError(f"{path}: its array '{name}' has VTK type {vtk_type}; save the labels as UInt8")
-    spacing = information.Get(vtkDataObject.SPACING())
-    known = spacing is not None and all(h > 0 for h in spacing) and tuple(spacing) != (1.0, 1.0, 1.0)
-    return ImageHeader(
-        path,
-        "vti",
-        three_axes(path, shape),
-        plain_dtype(path, np.dtype(types[vtk_type])),
-        cast("tuple[float, float, float]", tuple(spacing)) if known else None,
-        (f"read the {group} data array '{name}'; its spacing has no unit in VTK and is taken as metres",),
-    )
-
-
-def _vti_arrays(information: Any, group: str) -> list[Any]:
-    from vtkmodules.vtkCommonDataModel import vtkDataObject
-
-    key = vtkDataObject.CELL_DATA_VECTOR() if group == "cell" else vtkDataObject.POINT_DATA_VECTOR()
-    vector = information.Get(key)
-    return (
-        []
-        if vector is None
-        else [vector.GetInformationObject(k) for k in range(vector.GetNumberOfInformationObjects())]
-    )
-
-
-def _vti_array(path: Path, reader: Any) -> tuple[Literal["cell", "point"], str]:
-    """Where the labels are, and the name of their array."""
-    from vtkmodules.vtkCommonDataModel import vtkDataObject
-
-    information = reader.GetOutputInformation(0)
-    groups: tuple[Literal["cell", "point"], ...] = ("cell", "point")
-    scalars = [
-        (group, str(entry.Get(vtkDataObject.FIELD_NAME())), bool(entry.Get(vtkDataObject.FIELD_ACTIVE_ATTRIBUTE())))
-        for group in groups
-        for entry in _vti_arrays(information, group)
-        if entry.Get(vtkDataObject.FIELD_NUMBER_OF_COMPONENTS()) == 1
-    ]
-    chosen = scalars if len(scalars) == 1 else [entry for entry in scalars if entry[2]]
-    if len(chosen) != 1:
-        found = ", ".join(f"'{name}' ({group} data)" for group, name, _ in scalars) or "none"
-        raise ImageError(
-            f"{path}: needs one scalar array of labels; it has {found}. Save the labels alone, "
-            f"or mark them as the active scalars"
-        )
-    return chosen[0][:2]

@@ -22,15 +22,15 @@ from meshing.formats import (
     Voxels,
     inspect_npy,
     inspect_raw,
-    inspect_vti,
     load_npy,
     load_raw,
-    load_vti,
     plain_dtype,
     raw_dtype,
 )
 from meshing.image import AXES, IGNORED, VoxelImage
-from meshing.tiff import inspect_slices, inspect_tiff, load_slices, load_tiff
+from meshing.slices import inspect_slices, load_slices
+from meshing.tiff import inspect_tiff, load_tiff
+from meshing.vti import inspect_vti, load_vti
 
 __all__ = ["ImageHeader", "label_image", "read_header", "read_voxels", "rename_axes"]
 

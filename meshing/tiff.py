@@ -1,4 +1,4 @@
-"""Readers of TIFF files and of folders of slices.
+"""Reader of TIFF files.
 
 tifffile hands out a truncated stack as fewer pages, or as pages of zeros, without an error. So the chain of pages is
 walked here first, and each page's bytes must lie inside the file before anything is allocated.
@@ -13,11 +13,11 @@ import struct
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meshing.errors import ImageError
 from meshing.formats import ImageHeader, Voxels, check_plausible, file_size, plain_dtype, three_axes, truncated
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
     from tifffile import TiffFile, TiffPageSeries
 
-SLICE_SUFFIXES = (".tif", ".tiff", ".png")
+TAG_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)
+"""Bytes per value by the type of a TIFF tag (TIFF 6.0, section 2; types 16 to 18 are BigTIFF's); 0: not known."""
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "micron": 1e-6, "microns": 1e-6, "nm": 1e-9}
 """Units of length in TIFF metadata; either sign for micro is written as u first."""
-PNG_TYPES = {"1": "bool", "L": "uint8", "P": "uint8", "I;16": "uint16", "I": "int32"}
-"""Type of the values by Pillow's mode; a palette's indices are its labels."""
 
 
 def inspect_tiff(path: Path) -> ImageHeader:
@@ -96,33 +95,59 @@ def _opened(path: Path) -> Iterator[TiffFile]:
         logger.removeHandler(silent)
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a directory of tags is stored: number of entries, entries, and the offset of the next directory."""
+
+    count: struct.Struct
+    entry: np.dtype[Any]
+    link: struct.Struct
+    first: int
+
+
+def _layout(path: Path, head: bytes) -> _Layout:
+    """Layout by the file's first 16 bytes, classic or big, in either byte order."""
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    version = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) == 16 else 0
+    if order is None or version not in (42, 43):
+        raise ImageError(f"{path}: does not begin as a TIFF file; check what it is, and save it as TIFF")
+    count, word, first = ("H", "u4", 4) if version == 42 else ("Q", "u8", 8)
+    fields = [("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", order + word), ("value", order + word)]
+    return _Layout(struct.Struct(f"{order}{count}"), np.dtype(fields), struct.Struct(order + "IQ"[version - 42]), first)
+
+
 def _count_pages(path: Path, size: int) -> int:
-    """Number of pages in the file's chain of directories, which must end inside the file."""
+    """Number of pages in the file's chain of directories, which must lie inside the file with all their tags."""
     with path.open("rb") as file:
         head = file.read(16)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2])
-        version = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 8 else 0
-        if version not in (42, 43) or len(head) < (16 if version == 43 else 8):
-            raise ImageError(f"{path}: does not begin as a TIFF file; check what it is, and save it as TIFF")
-        entry, count, link = (
-            (20, struct.Struct(f"{order}Q"), struct.Struct(f"{order}Q"))
-            if version == 43
-            else (12, struct.Struct(f"{order}H"), struct.Struct(f"{order}I"))
-        )
-        (offset,) = link.unpack_from(head, 8 if version == 43 else 4)
+        layout = _layout(path, head)
+        (offset,) = layout.link.unpack_from(head, layout.first)
         seen: set[int] = set()
         while offset:
             if offset in seen:
                 raise ImageError(f"{path}: its chain of pages runs in a circle; the file is damaged, copy it again")
+            if offset >= size:
+                raise truncated(path, offset, size)
             seen.add(offset)
             file.seek(offset)
-            counted = file.read(count.size)
-            end = offset + count.size + (count.unpack(counted)[0] * entry if len(counted) == count.size else 0)
-            if end + link.size > size:
-                raise truncated(path, end + link.size, size)
-            file.seek(end)
-            (offset,) = link.unpack(file.read(link.size))
+            counted = file.read(layout.count.size)
+            n_tags = layout.count.unpack(counted)[0] if len(counted) == layout.count.size else 0
+            end = offset + layout.count.size + n_tags * layout.entry.itemsize + layout.link.size
+            if end > size:
+                raise truncated(path, end, size)
+            end = _end_of_values(np.frombuffer(file.read(n_tags * layout.entry.itemsize), layout.entry))
+            if end > size:
+                raise truncated(path, end, size)
+            (offset,) = layout.link.unpack(file.read(layout.link.size))
     return len(seen)
+
+
+def _end_of_values(tags: NDArray[np.void]) -> int:
+    """Where the last value ends that is too long to be stored in its tag itself; 0 where there is none."""
+    kind = np.where(tags["type"] < len(TAG_BYTES), tags["type"], 0)
+    length = np.array(TAG_BYTES, np.float64)[kind] * tags["count"]  # floats: a damaged count must not wrap around
+    ends = np.where(length > tags["value"].dtype.itemsize, tags["value"] + length, 0.0)
+    return int(ends.max(initial=0.0))
 
 
 def _single_stack(path: Path, tif: TiffFile, n_pages: int) -> list[TiffPageSeries]:
@@ -260,126 +285,3 @@ def _imagej_sizes(tif: TiffFile) -> tuple[float, float, float] | None:
 
 def _listed(items: Sequence[Any]) -> str:
     return ", ".join(map(str, items[:4])) + (", ..." if len(items) > 4 else "")
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbered:
-    """A file name as the words between its numbers, and the numbers."""
-
-    path: Path
-    words: tuple[str, ...]
-    numbers: tuple[int, ...]
-
-
-def _numbered(path: Path) -> _Numbered:
-    parts = re.split(r"([0-9]+)", path.stem)
-    return _Numbered(path, (*parts[::2], path.suffix.lower()), tuple(int(part) for part in parts[1::2]))
-
-
-def slice_paths(folder: Path) -> list[Path]:
-    """The slices of a folder by their number, 9 before 10.
-
-    Raises
-    ------
-    ImageError
-        Where there are none, their names differ in more than one number, or a number is missing or twice there.
-    """
-    try:
-        paths = [path for path in folder.iterdir() if path.suffix.lower() in SLICE_SUFFIXES and path.name[0] != "."]
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be listed ({error.strerror or error}); check its permissions") from None
-    if not paths:
-        raise ImageError(f"{folder}: holds no slices; allowed are files that end in {', '.join(SLICE_SUFFIXES)}")
-    slices = sorted((_numbered(path) for path in paths), key=lambda one: (one.words, one.numbers))
-    if len(slices) == 1:
-        return [slices[0].path]
-    for one in slices[1:]:
-        if one.words != slices[0].words:
-            raise ImageError(
-                f"{folder}: the names '{slices[0].path.name}' and '{one.path.name}' do not belong to one series; "
-                f"keep the slices of one image there, named alike but for their number"
-            )
-    numbers = np.array([one.numbers for one in slices], dtype=object)
-    varying = [column for column in range(numbers.shape[1]) if len(set(numbers[:, column])) > 1]
-    if len(varying) != 1:
-        raise ImageError(
-            f"{folder}: the slices' names differ in {len(varying)} numbers, such as '{slices[0].path.name}' and "
-            f"'{slices[-1].path.name}'; name them alike but for one number"
-        )
-    _check_gaps(folder, slices, varying[0])
-    return [one.path for one in slices]
-
-
-def _check_gaps(folder: Path, slices: Sequence[_Numbered], column: int) -> None:
-    for low, high in pairwise(slices):
-        step = high.numbers[column] - low.numbers[column]
-        if step == 0:
-            raise ImageError(f"{folder}: '{low.path.name}' and '{high.path.name}' have the same number; remove one")
-        if step > 1:
-            raise ImageError(
-                f"{folder}: slice number {low.numbers[column] + 1} is missing, between '{low.path.name}' and "
-                f"'{high.path.name}'; add it, or number the slices without gaps if they are complete"
-            )
-
-
-def inspect_slices(folder: Path) -> ImageHeader:
-    """Header of a folder of 2-D TIFF or PNG slices, which must all have the same shape and type."""
-    paths = slice_paths(folder)
-    first = _inspect_slice(paths[0])
-    for path in paths[1:]:
-        other = _inspect_slice(path)
-        if (other.shape, other.dtype) != (first.shape, first.dtype):
-            raise ImageError(
-                f"{path}: is {other.shape[1:]} of {other.dtype}, but the first slice, '{paths[0].name}', is "
-                f"{first.shape[1:]} of {first.dtype}; all slices need one shape and type"
-            )
-    return ImageHeader(folder, "slices", (len(paths), *first.shape[1:]), first.dtype, notes=first.notes)
-
-
-def load_slices(header: ImageHeader) -> Voxels:
-    """Values of a folder of slices, the slices along axis 0."""
-    values = np.empty(header.shape, header.dtype)
-    paths = slice_paths(header.path)
-    if len(paths) != header.shape[0]:
-        raise ImageError(f"{header.path}: slices came or went while it was read; try again when it is complete")
-    for page, path in zip(values, paths, strict=True):
-        load = _load_png if path.suffix.lower() == ".png" else load_tiff
-        one = load(ImageHeader(path, "slices", (1, *header.shape[1:]), header.dtype))
-        page[...] = one[0]
-    return values
-
-
-def _inspect_slice(path: Path) -> ImageHeader:
-    header = _inspect_png(path) if path.suffix.lower() == ".png" else inspect_tiff(path)
-    if header.shape[0] != 1:
-        raise ImageError(f"{path}: holds {header.shape[0]} pages; a slice has one. Give the file itself as the image")
-    return header
-
-
-def _inspect_png(path: Path) -> ImageHeader:
-    from PIL import Image
-
-    file_size(path)
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            mode, (width, height), frames = image.mode, image.size, getattr(image, "n_frames", 1)
-    except Exception as error:
-        raise ImageError(f"{path}: cannot be read as PNG ({error}); copy it again from its origin") from error
-    if mode not in PNG_TYPES or frames != 1:
-        raise ImageError(
-            f"{path}: is a PNG of mode {mode} with {frames} frames; allowed is one grey-scale or palette image. "
-            f"Save the labels as 8-bit grey"
-        )
-    notes = ("the labels are the indices of the PNG's palette",) if mode == "P" else ()
-    return ImageHeader(path, "slices", (1, height, width), np.dtype(PNG_TYPES[mode]), notes=notes)
-
-
-def _load_png(header: ImageHeader) -> Voxels:
-    from PIL import Image
-
-    try:
-        with Image.open(header.path, formats=("PNG",)) as image:
-            values: Voxels = np.asarray(image)
-    except Exception as error:
-        raise ImageError(f"{header.path}: is truncated or damaged ({error}); copy it again from its origin") from error
-    return values.reshape(header.shape)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from meshing.errors import MeshError
 from meshing.image import AXES
 from meshing.mesh import Floats, Mesh
-from meshing.vtk_messages import collected_errors
 
 MESH_FORMATS = {".vtu": "vtu", ".vtk": "vtk42", ".msh": "gmsh"}
 """Suffixes of the binary formats that need no further package, and meshio's name for them."""
@@ -106,10 +105,31 @@ def _write_image(
     writer.EncodeAppendedDataOff()
     writer.SetCompressorTypeToZLib()
     writer.SetCompressionLevel(1)
-    with collected_errors() as messages:
+    with _vtk_errors() as messages:
         done = writer.Write() == 1 and writer.GetErrorCode() == 0
     if messages or not done:
         raise OSError(f"{path}: VTK could not write the file ({'; '.join(messages[:1])}); check that the disk has room")
+
+
+@contextmanager
+def _vtk_errors() -> Iterator[list[str]]:
+    """A list that holds, once the block has ended, what VTK would have printed on standard error in it."""
+    from vtkmodules.vtkCommonCore import vtkLogger, vtkOutputWindow, vtkStringOutputWindow
+
+    messages: list[str] = []
+    window, previous = vtkStringOutputWindow(), vtkOutputWindow.GetInstance()
+    cutoff = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkOutputWindow.SetInstance(window)
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+    try:
+        yield messages
+    finally:
+        vtkOutputWindow.SetInstance(previous)
+        vtkLogger.SetStderrVerbosity(cutoff)
+        text = window.GetOutput() or ""
+        blocks = text.split("ERROR: In ")[1:]
+        # the first line of a message says where in VTK's source, the rest what
+        messages += [" ".join(block.split("\n", 1)[-1].split()) for block in blocks]
 
 
 def append_pvd(series: Path, time_s: float, path: Path) -> None:
@@ -250,13 +270,16 @@ def _axis_edges(mesh: Mesh, axis: int) -> Floats:
     start = mesh.centre[0, axis] - centre[0]
     if not np.allclose(mesh.centre[:, axis], centre + start, rtol=0.0, atol=ROUNDING * edges[-1]):
         raise MeshError(f"the cells' centres along {AXES[axis]} do not lie in layers: the mesh is no grid of boxes")
-    return edges + start
+    planes: Floats = edges + start
+    return planes
 
 
 def _grid_points(edges: tuple[Floats, Floats, Floats]) -> Floats:
     """Points of the grid in C order, shape (n_points, 3), m."""
-    points: Floats = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
-    return points
+    points = np.empty((*(planes.size for planes in edges), 3))
+    for k, planes in enumerate(np.ix_(*edges)):
+        points[..., k] = planes
+    return points.reshape(-1, 3)
 
 
 def _hexahedra(mesh: Mesh) -> NDArray[np.int64]:

@@ -386,6 +386,14 @@ def test_info_reads_any_whole_type(tmp_path: Path, dtype: str) -> None:
     np.save(tmp_path / "image.npy", values)
     info = only_object(battsim("info", tmp_path / "image.npy", "--json"))
     assert [(label["value"], label["voxels"]) for label in info["labels"]] == [(low, 2), (1, 6)]
+    assert not isinstance(info["labels"][0]["value"], bool)
+
+
+@pytest.mark.parametrize("odd", [0.5, float("nan"), float("inf")])
+def test_info_of_fractions_lists_no_labels(tmp_path: Path, odd: float) -> None:
+    np.save(tmp_path / "image.npy", np.array([odd, 1.0]).reshape(2, 1, 1))
+    info = only_object(battsim("info", tmp_path / "image.npy", "--json"))
+    assert (info["values"], info["labels"]) == (2, [])
 
 
 def test_info_of_a_grey_image_lists_no_labels(tmp_path: Path) -> None:
@@ -490,9 +498,11 @@ def test_mesh_counts_and_writes(case: Path, engine: SimpleNamespace) -> None:
     engine.mesh = built
     counts = only_object(battsim("mesh", case, "--json"))
     assert (counts["cells"], counts["phases"]) == (16, {"pore": 8, "active": 8})
-    assert counts["interfaces"]["active|pore"]["faces"] == 4
+    assert counts["interfaces"] == {"active|pore": 4}
+    # the surface is flat: its true area is that of the four voxel faces, to rounding
+    assert counts["interface_area_m2"]["active|pore"] == pytest.approx(4e-12, rel=1e-6)
     assert pyvista.read(case / "mesh.vtu").n_cells == 16
-    assert "16 cells" in battsim("mesh", case, "--output", case / "other.vtu").stdout
+    assert "cells: 16" in battsim("mesh", case, "--output", case / "other.vtu").stdout
     assert (case / "other.vtu").exists()
     refused(battsim("mesh", case, "--output", case / "x.stl"), 2, "x.stl", ".vtu")
     refused(battsim("mesh", case, "--output", case / "no" / "x.vtu"), 2, "is not a directory")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -14,6 +14,7 @@ from battsim.cli.show import print_json, print_summary, progress_of
 
 if TYPE_CHECKING:
     from battsim.case import Case
+    from meshing.mesh import Mesh
 
 TEMPLATES = ("half-cell", "tortuosity")
 MESH_SUFFIXES = (".vtu", ".vtk", ".msh")
@@ -227,24 +228,23 @@ def mesh(
 
     built = build_mesh(case, build_image(case))
     write_mesh(place, built)
-    counts = {
-        "file": place,
-        "cells": built.n_cells,
-        "faces": built.n_faces,
-        "phases": {name: int((built.phase == k).sum()) for k, name in enumerate(built.phases)},
-        "patches": {name: patch.cells.size for name, patch in built.patches.items()},
-        "interfaces": {"|".join(i.phases): {"faces": i.first.size, "area_m2": i.area.sum()} for i in built.interfaces},
-    }
+    counts = {"file": place, **_counts(built)}
     if as_json:
         print_json(counts)
-        return
-    typer.echo(f"{place}: {built.n_cells} cells, {built.n_faces} inner faces")
-    for name, count in counts["phases"].items():
-        typer.echo(f"  {name}: {count} cells")
-    for name, patch in counts["patches"].items():
-        typer.echo(f"  patch {name}: {patch} faces")
-    for name, interface in counts["interfaces"].items():
-        typer.echo(f"  interface {name}: {interface['faces']} faces, {interface['area_m2']:.4g} m2")
+    else:
+        print_summary(counts)
+
+
+def _counts(mesh: Mesh) -> dict[str, Any]:
+    """How many cells and faces there are of each kind."""
+    return {
+        "cells": mesh.n_cells,
+        "faces": mesh.n_faces,
+        "phases": {name: int((mesh.phase == k).sum()) for k, name in enumerate(mesh.phases)},
+        "patches": {name: patch.cells.size for name, patch in mesh.patches.items()},
+        "interfaces": {"|".join(pair.phases): pair.first.size for pair in mesh.interfaces},
+        "interface_area_m2": {"|".join(pair.phases): float(pair.area.sum()) for pair in mesh.interfaces},
+    }
 
 
 def _kind(case: Case) -> str:

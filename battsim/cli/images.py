@@ -32,7 +32,7 @@ def image_info(file: Path) -> dict[str, Any]:
     header = _header(file)
     values, counts = _counted(read_voxels(file))
     voxels = int(counts.sum())
-    few = values.size <= MANY_VALUES
+    few = values.size <= MANY_VALUES and bool((np.isfinite(values) & (values == np.round(values))).all())
     listed = zip(values.tolist(), counts.tolist(), strict=True) if few else ()
     return {
         "file": file,

@@ -244,13 +244,13 @@ def _between(mesh: Mesh, low: Patch, high: Patch, length: Length) -> Floats:
         return np.full(mesh.n_cells, 0.5)
     along = (mesh.centre - start) @ (end - start) / span
     near, far = (low.distance.mean(), high.distance.mean()) if length == "outer" else (0.0, 0.0)
-    return np.clip(1.0 - (along + near) / (near + span + far), 0.0, 1.0)
+    return np.asarray(np.clip(1.0 - (along + near) / (near + span + far), 0.0, 1.0), np.float64)
 
 
 def _profile(n: int, length: Length) -> Floats:
     """Value of each layer if it fell linearly, shape (n,)."""
-    place = (np.arange(n) + 0.5) / n if length == "outer" else np.arange(n) / (n - 1)
-    return np.asarray(1.0 - place, np.float64)
+    layers = np.arange(n)
+    return 1.0 - (layers + 0.5) / n if length == "outer" else 1.0 - layers / (n - 1)
 
 
 def _guess(between: Floats, meets_low: Mask, meets_high: Mask) -> Floats:

@@ -84,8 +84,8 @@ class SaltLaw:
 class SaltFluxes:
     """Current i and salt flux F N across faces (A) with their derivatives; o is the owner, n the neighbour.
 
-    K = di/d(phi_o - phi_n), S; `diffusive` is F G D, A per (mol/m3). `ohmic` is i^2 / K and `concentration` is i beta (ln c_o - ln c_n): the two parts of
-    the power i (phi_o - phi_n), W.
+    K = di/d(phi_o - phi_n), S; `diffusive` is F G D, A per (mol/m3). `ohmic` is i^2 / K and `concentration` is
+    i beta (ln c_o - ln c_n): the two parts of the power i (phi_o - phi_n), W.
     """
 
     i: Floats

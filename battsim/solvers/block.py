@@ -14,6 +14,9 @@ from battsim.solvers.multigrid import AggregationMultigrid, MultigridSettings
 
 Floats = NDArray[np.float64]
 
+COARSE = MultigridSettings(coarsest_size=200)
+"""The dense inverse of the coarsest level is made anew with each Jacobian: 200 unknowns keep it out of the profile."""
+
 
 class BlockSolver:
     """Solves block Jacobians by FGMRES with block Gauss-Seidel, each diagonal block by one multigrid cycle.
@@ -34,11 +37,19 @@ class BlockSolver:
     """
 
     def __init__(
-        self, networks: Sequence[Network], order: Sequence[int], *, settings: MultigridSettings | None = None, max_iterations: int = 200
+        self,
+        networks: Sequence[Network],
+        order: Sequence[int],
+        *,
+        settings: MultigridSettings | None = None,
+        max_iterations: int = 200,
     ) -> None:
         self._order = tuple(order)
         self._max_iterations = max_iterations
-        self._multigrid = [AggregationMultigrid(n.first, n.second, n.n_nodes, n.position, settings=settings) for n in networks]
+        self._multigrid = [
+            AggregationMultigrid(n.first, n.second, n.n_nodes, n.position, settings=settings or COARSE)
+            for n in networks
+        ]
         self._diagonal: list[Floats | None] = []
         self.seconds = {"set-up": 0.0, "application": 0.0, "solve": 0.0}
 

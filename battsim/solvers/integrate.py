@@ -109,10 +109,27 @@ class IntegrationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where a stretch of integration ends: at a time (s), or when the voltage crosses a value (V)."""
+    """Where a stretch of integration ends, and where steps must land on the way.
+
+    Attributes
+    ----------
+    time
+        End, s.
+    voltage
+        The stretch ends when the voltage crosses this value, from above in discharge and from below in charge, V.
+    every
+        A step ends at each multiple of this time, s.
+    """
 
     time: float = np.inf
     voltage: float | None = None
+    every: float = np.inf
+
+    def next_landing(self, now: float) -> float:
+        """The first time after now at which a step must end, s."""
+        if np.isinf(self.every):
+            return self.time
+        return float(min(self.time, (np.floor(now / self.every * (1.0 + 1e-12)) + 1.0) * self.every))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,19 +238,19 @@ def integrate(
         Where steps shrink below the smallest one without a physical reason.
     """
     history = _History(model, *start)
-    falling = limits.voltage is None or history.voltages[-1] > limits.voltage
+    falling = control.value > 0.0
     dt, rejected, failed = settings.first_step, 0, 0
     last_failure, last_evaluation = "", None
     while True:
-        remaining = limits.time - history.times[-1]
+        now, landing = history.times[-1], limits.next_landing(history.times[-1])
         dt = min(dt, settings.largest_step, _before_crossing(history, limits, falling))
-        last_by_time = dt >= remaining * (1.0 - 1e-12)
-        dt = remaining if last_by_time else min(dt, 0.5 * remaining) if dt > 0.5 * remaining else dt
-        if dt < settings.smallest_step and not last_by_time:
+        lands = dt >= (landing - now) * (1.0 - 1e-9)
+        dt = landing - now if lands else min(dt, max(0.5 * (landing - now), 0.7 * dt))
+        if dt < settings.smallest_step and not lands:
             reason = model.exhausted(history.states[-1], last_evaluation) if last_evaluation is not None else None
             if reason is None:
                 raise NotConvergedError(
-                    f"at t = {history.times[-1]:.6g} s no step of {settings.smallest_step:g} s or more converges "
+                    f"at t = {now:.6g} s no step of {settings.smallest_step:g} s or more converges "
                     f"({last_failure or 'the local error stays too large'}); raise [solver] time_rtol, or check the "
                     "materials' fitted ranges against this rate"
                 )
@@ -250,9 +267,10 @@ def integrate(
             rejected += 1
             dt = attempt.dt * min(max(factor, SMALLEST_SHRINK), 0.7)
             continue
-        result, time = attempt.result, history.times[-1] + attempt.dt
-        if stop is None and last_by_time:
-            stop, time = "time", limits.time
+        result, time = attempt.result, now + attempt.dt
+        if stop is None and lands:
+            time = landing
+            stop = "time" if landing == limits.time else None
         last_evaluation = result.evaluation
         yield Step(
             time=time,

@@ -207,6 +207,16 @@ class HalfCell:
         ground[V] += g
         return replace(jacobian, blocks={**jacobian.blocks, (P, P): block}, ground=(*jacobian.ground[:P], ground))
 
+    def ionic_drop(self, faces: ReactiveFaces, c_e: Floats, current: InterfaceCurrent) -> tuple[Floats, Floats]:
+        """phi_e of the surface minus phi_e of the cell, V: the share of the resistance, and of the concentration.
+
+        `faces` are the reactive or the counter faces, c_e (mol/m3) the salt of all electrolyte cells, and `current`
+        what flows through the faces in that state.
+        """
+        c, none = c_e[faces.ionic], np.zeros(faces.area.size)
+        drops = self._ionic_drops(faces, c, x=none, dx=none, solid=none)
+        return current.j * drops.ionic, drops.beta * np.log(current.c_surface / c)
+
     def _add_mass(self, r: Floats, FN_s: Floats, salt: SaltFluxes, j: Floats, j_Li: Floats) -> None:
         network, layout = self.network, self.layout
         reactive, counter = network.reactive, network.counter

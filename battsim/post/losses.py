@@ -1,0 +1,156 @@
+"""Where the voltage goes: the losses of a half cell from the power that each part of it takes.
+
+With w = -A j / I the share of the current that passes a reactive face (positive in discharge, sum 1), and the same
+letters as in the resolved model, the terminal voltage is, without approximation,
+
+    V = sum w (phi_e,f + U(x_f) + eta + j R_film) - electronic.
+
+The power balance of the electrons, sum over all cells of phi_s times their row, gives
+
+    electronic = (sum i_s^2 / g  +  sum i_cc^2 / g_cc  +  sum A j^2 d_s / sigma) / I,
+
+over faces between electron conductors, faces at the collector, and half cells in front of the reaction; and that of
+the ions, with i (phi_o - phi_n) = i^2 / K + i beta ln(c_o / c_n) on each face, gives
+sum w phi_e,f = - ohmic - concentration - counter with
+
+    ohmic         = (sum i^2 / K                +  sum A j^2 d_e / (b kappa)) / I
+    concentration = (sum i beta ln(c_o / c_n)   +  sum A j beta ln(c_f / c_e)) / I
+    counter       = - sum A_Li j_Li phi_e,f / I
+
+where the second sums run over the reactive and the counter faces. The other two follow directly,
+
+    kinetics        = - sum w (eta + j R_film)
+    solid_diffusion =   sum w (U(x_mean) - U(x_f)),
+
+and all six sum to U(x_mean) - V. In rest they have no meaning: no current, but a voltage that still relaxes.
+J. Newman and K. E. Thomas-Alyea, Electrochemical Systems, 3rd ed., chapter 22; V. Srinivasan and J. Newman,
+J. Electrochem. Soc. 151 (2004) A1530, split the losses of a discharge in this way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from battsim.materials.types import open_circuit
+from battsim.models.resolved.equations import Evaluation, HalfCell
+
+Floats = NDArray[np.float64]
+
+SMALLEST_RATE = 1e-6
+"""C-rate below which the cell counts as at rest."""
+SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Losses of a half cell, V: positive where they lower its voltage, so negative in charge.
+
+    Attributes
+    ----------
+    electrolyte_ohmic, electrolyte_concentration
+        Ionic resistance, and the diffusion potential of the salt gradient, counter electrode's side included.
+    kinetics
+        Surface overpotential and film of the active material.
+    solid_diffusion
+        Open-circuit potential of the mean minus that of the surface composition.
+    electronic
+        Resistance of active material, binder, their contact and the collector's.
+    counter
+        Surface overpotential of the counter electrode.
+    x_mean, open_circuit
+        Mean stoichiometry over the model's active material, and U(x_mean), V.
+    voltage
+        Terminal voltage, V.
+    """
+
+    electrolyte_ohmic: float
+    electrolyte_concentration: float
+    kinetics: float
+    solid_diffusion: float
+    electronic: float
+    counter: float
+    x_mean: float
+    open_circuit: float
+    voltage: float
+
+    @property
+    def total(self) -> float:
+        """Sum of all losses, V."""
+        electrolyte = self.electrolyte_ohmic + self.electrolyte_concentration
+        return electrolyte + self.kinetics + self.solid_diffusion + self.electronic + self.counter
+
+    @property
+    def mismatch(self) -> float:
+        """Sum of the losses minus U(x_mean) - V, V: zero but for what Newton and round-off left."""
+        return self.total - (self.open_circuit - self.voltage)
+
+
+def losses(cell: HalfCell, u: Floats, reference: float, evaluation: Evaluation) -> Losses | None:
+    """Losses in a converged state; None at rest.
+
+    Parameters
+    ----------
+    cell
+        The model.
+    u, reference
+        State, and the potential that its phi_s and V are relative to, V.
+    evaluation
+        The model's evaluation of this state, with the cell current.
+    """
+    current = evaluation.current
+    if abs(current) < SMALLEST_RATE * cell.capacity / SECONDS_PER_HOUR:
+        return None
+    x_mean = mean_stoichiometry(cell, u)
+    U_mean = float(open_circuit(cell.parameters.active, np.array([x_mean]), cell.parameters.temperature)[0][0])
+    reaction, i = evaluation.reaction, cell.network.reactive.area * evaluation.reaction.j
+    ohmic, concentration = _ionic(cell, u, evaluation)
+    return Losses(
+        electrolyte_ohmic=ohmic / current,
+        electrolyte_concentration=concentration / current,
+        kinetics=float(i @ (reaction.eta + reaction.j * cell.parameters.active.film_resistance)) / current,
+        solid_diffusion=float(i @ (reaction.U - U_mean)) / current,
+        electronic=_electronic(cell, u, evaluation) / current,
+        counter=_counter(cell, u, evaluation) / current,
+        x_mean=x_mean,
+        open_circuit=U_mean,
+        voltage=float(u[cell.layout.V]) + reference,
+    )
+
+
+def mean_stoichiometry(cell: HalfCell, u: Floats) -> float:
+    """Mean of x over the volume of the model's active material."""
+    volume = cell.network.solid_volume
+    return float(volume @ u[cell.layout.x] / volume.sum())
+
+
+def _electronic(cell: HalfCell, u: Floats, evaluation: Evaluation) -> float:
+    """Power that the electrons lose, W."""
+    network, phi_s = cell.network, u[cell.layout.phi_s]
+    faces, (at_collector, g_cc) = network.electronic_faces, network.collector
+    dphi = phi_s[faces.owner] - phi_s[faces.neighbour]
+    to_collector = phi_s[at_collector] - u[cell.layout.V]
+    half_cell = network.reactive.area * network.reactive.solid_distance / cell.parameters.active.conductivity
+    return float(faces.conductance @ dphi**2 + g_cc @ to_collector**2 + half_cell @ evaluation.reaction.j**2)
+
+
+def _ionic(cell: HalfCell, u: Floats, evaluation: Evaluation) -> tuple[float, float]:
+    """Power that the ions lose to resistance, and to the gradient of the salt, W."""
+    network, c_e = cell.network, u[cell.layout.c_e]
+    ohmic, concentration = evaluation.salt.ohmic.sum(), evaluation.salt.concentration.sum()
+    for faces, surface in ((network.reactive, evaluation.reaction), (network.counter, evaluation.counter)):
+        by_resistance, by_salt = cell.ionic_drop(faces, c_e, surface)
+        i = faces.area * surface.j
+        ohmic += i @ by_resistance
+        concentration += i @ by_salt
+    return float(ohmic), float(concentration)
+
+
+def _counter(cell: HalfCell, u: Floats, evaluation: Evaluation) -> float:
+    """Power that the counter electrode's reaction takes, W; its metal is at potential zero."""
+    faces, surface = cell.network.counter, evaluation.counter
+    by_resistance, by_salt = cell.ionic_drop(faces, u[cell.layout.c_e], surface)
+    phi_e_surface = u[cell.layout.phi_e][faces.ionic] + by_resistance + by_salt
+    return -float((faces.area * surface.j) @ phi_e_surface)

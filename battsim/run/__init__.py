@@ -1,0 +1,48 @@
+"""The table of contents: case -> image -> mesh -> model -> solution -> numbers -> files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from battsim.case import Case, ResolvedCase, TortuosityCase, files_of
+from battsim.case.load import CASE_FILE
+from battsim.errors import CaseError
+from battsim.output.record import recorded, write_json
+from battsim.run.build import build_image, build_mesh
+from battsim.run.half_cell import run_half_cell
+from battsim.run.tortuosity import run_tortuosity
+
+__all__ = ["build_image", "build_mesh", "run_case"]
+
+
+def run_case(case: Case, *, results: Path, progress: Callable[[float, str], None] | None = None) -> dict[str, Any]:
+    """Summary of a case; everything else it finds is written to `results` on the way.
+
+    `summary.json` is written last, so that a run that fails leaves none.
+
+    Raises
+    ------
+    BattsimError, ImageError, MeshError
+        Where the input cannot be read or meshed, no current can flow, or a solver does not converge.
+    """
+    if not isinstance(case, ResolvedCase | TortuosityCase):
+        raise CaseError("the case has no kind; load it with battsim.case.load_case")
+    report = progress or _silent
+    seed = None if case.image.generate is None else case.image.generate.seed
+    inputs = {key: case.locate(name) for key, name in files_of(case).items()}
+    if (case.directory / CASE_FILE).is_file():
+        inputs[CASE_FILE] = case.directory / CASE_FILE
+    with recorded(results, inputs=inputs, seed=seed, threads=case.solver.threads):
+        write_json(results / "case.resolved.json", case.resolved())
+        if isinstance(case, ResolvedCase):
+            summary = run_half_cell(case, results, report)
+        else:
+            summary = run_tortuosity(case, results, report)
+        write_json(results / "summary.json", summary)
+    return summary
+
+
+def _silent(share: float, message: str) -> None:
+    """Progress that nobody watches."""
