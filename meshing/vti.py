@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.parsers import expat
 
 import numpy as np
@@ -115,10 +115,17 @@ def _parse(path: Path, content: mmap.mmap) -> _Document:
     end = content.find(b"<AppendedData")
     parser.Parse(content[:] if end < 0 else content[:end], end < 0)
     if end >= 0:
-        tag = content[end : content.index(b">", end)]
+        tag = content[end : _index(content, b">", end)]
         encoding = b"base64" if re.search(rb'encoding="base64"', tag) else b"raw"
-        document.appended = content.index(b"_", end + len(tag)) + 1, encoding.decode()
+        document.appended = _index(content, b"_", end + len(tag)) + 1, encoding.decode()
     return document
+
+
+def _index(content: mmap.mmap, mark: bytes, start: int) -> int:
+    found = content.find(mark, start)
+    if found < 0:
+        raise ValueError(f"{mark.decode()} is missing after byte {start}")
+    return found
 
 
 def _chosen_array(path: Path, document: _Document) -> _Array:
@@ -176,11 +183,11 @@ def _decode(header: ImageHeader, content: mmap.mmap, document: _Document, array:
         begin, encoding = document.appended
         stream = _Stream(header.path, content, begin + int(array.attributes["offset"]), encoding == "base64")
     else:
-        text = content[array.start : content.index(b"<", array.start)]
+        text = content[array.start : _index(content, b"<", array.start)]
         if kind == "ascii":
             return _of_size(header, np.array(text.split()).astype(header.dtype))
         stream = _Stream(header.path, text.strip(), 0, is_base64=True)
-    order = "<" if document.file.get("byte_order", "LittleEndian") == "LittleEndian" else ">"
+    order: Literal["<", ">"] = "<" if document.file.get("byte_order", "LittleEndian") == "LittleEndian" else ">"
     word = np.dtype(f"{order}u8" if document.file.get("header_type") == "UInt64" else f"{order}u4")
     compressor = document.file.get("compressor")
     if compressor not in (None, "vtkZLibDataCompressor"):

@@ -15,8 +15,7 @@ from battsim.materials.library import counter_electrode, electrolyte
 from battsim.models.resolved.network import ACTIVE, BINDER, PORE, SEPARATOR
 from battsim.models.resolved.parameters import Binder, HalfCellParameters, IonicPhase
 from meshing.generate import spheres
-from meshing.image import VoxelImage, coarsen, crop
-from meshing.image import Orientation as Orientation
+from meshing.image import Orientation, VoxelImage, coarsen, crop
 from meshing.mesh import Mesh
 from meshing.read import ImageHeader, label_image, memory_estimate, read_header, read_voxels, rename_axes
 from meshing.voxel import graded_layers, voxel_mesh
@@ -123,8 +122,8 @@ def _refuse_too_large(path: Path, header: ImageHeader) -> None:
     needed, available = memory_estimate(header), psutil.virtual_memory().available
     if needed > available:
         raise ResourceError(
-            f"{path}: an image of {' x '.join(map(str, header.shape))} voxels needs about {needed / 2**30:.1f} GiB, and "
-            f"{available / 2**30:.1f} GiB are free; free memory, or save a smaller image"
+            f"{path}: an image of {' x '.join(map(str, header.shape))} voxels needs about {needed / 2**30:.1f} GiB, "
+            f"and {available / 2**30:.1f} GiB are free; free memory, or save a smaller image"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,20 @@ LARGEST_POTENTIAL_STEP = 0.3
 """V; one Newton correction moves no potential further, since Butler-Volmer is exponential."""
 NEAREST_TO_EMPTY = 0.9
 """Share of the way to zero salt, empty or full solid that one Newton correction may go."""
+
+
+class Held(Protocol):
+    """A control by its kind, "current" or "voltage", and its value."""
+
+    @property
+    def kind(self) -> str:
+        """What is controlled."""
+        ...
+
+    @property
+    def value(self) -> float:
+        """A, positive in discharge, or V."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +57,7 @@ class HalfCellTransient:
         self.current_scale = current_scale
         self._guess: tuple[Floats, Floats] | None = None
 
-    def problem(self, a: float, u_star: Floats, reference: float, control: Control) -> HalfCellProblem:
+    def problem(self, a: float, u_star: Floats, reference: float, control: Held) -> HalfCellProblem:
         """The non-linear system of one implicit step; a = 0 freezes the concentrations."""
         return HalfCellProblem(self, Rate(a, u_star), reference, control)
 
@@ -50,7 +65,7 @@ class HalfCellTransient:
         """Control that holds the terminal at a voltage, V."""
         return Control("voltage", voltage)
 
-    def meeting(self, control: Control, u: Floats, reference: float) -> Floats:
+    def meeting(self, control: Held, u: Floats, reference: float) -> Floats:
         """The guess u; under voltage control its terminal is at the held voltage."""
         if control.kind != "voltage":
             return u
@@ -106,7 +121,7 @@ class HalfCellTransient:
 class HalfCellProblem:
     """Residual, Jacobian, norms and step limits of one implicit step."""
 
-    def __init__(self, transient: HalfCellTransient, rate: Rate, reference: float, control: Control) -> None:
+    def __init__(self, transient: HalfCellTransient, rate: Rate, reference: float, control: Held) -> None:
         self._transient, self._cell = transient, transient.cell
         self._rate, self._reference, self._control = rate, reference, control
 
