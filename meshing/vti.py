@@ -192,7 +192,7 @@ def _decode(header: ImageHeader, content: mmap.mmap, document: _Document, array:
     compressor = document.file.get("compressor")
     if compressor not in (None, "vtkZLibDataCompressor"):
         raise ImageError(f"{header.path}: is compressed by {compressor}; allowed is vtkZLibDataCompressor, or none")
-    data = _plain(header, stream, word) if compressor is None else _inflated(header, stream, word)
+    data = _plain(stream, word) if compressor is None else _inflated(header, stream, word)
     return _of_size(header, np.frombuffer(data, header.dtype.newbyteorder(order)))
 
 
@@ -231,11 +231,9 @@ def _words(data: bytes, word: np.dtype[Any]) -> Sequence[int]:
     return [int(value) for value in np.frombuffer(data, word)]
 
 
-def _plain(header: ImageHeader, stream: _Stream, word: np.dtype[Any]) -> bytes:
+def _plain(stream: _Stream, word: np.dtype[Any]) -> bytes:
     """Uncompressed data: their length, then they themselves, in one run."""
     (count,) = _words(stream.take(0, word.itemsize), word)
-    if count != header.n_bytes:
-        raise _wrong_length(header, count)
     return stream.take(0, word.itemsize + count)[word.itemsize :]
 
 

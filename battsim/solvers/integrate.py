@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 LARGEST_GROWTH = 2.0
 SMALLEST_SHRINK = 0.3
+LARGEST_RETRY = 0.7
 SAFETY = 0.85
 CURRENT_TOLERANCE = 1e-7
 """Relative deviation of the current in the last step onto a voltage."""
@@ -75,6 +76,10 @@ class TransientModel(Protocol[E]):
 
     def admissible(self, guess: Floats, last: Floats) -> Floats:
         """Predictor kept inside the physical range."""
+        ...
+
+    def conserved(self, u: Floats, evaluation: E) -> Floats:
+        """A converged state with what Newton's tolerance left in its conserved sums taken out."""
         ...
 
     def error(self, difference: Floats) -> float:
@@ -237,63 +242,75 @@ def integrate(
     NotConvergedError
         Where steps shrink below the smallest one without a physical reason.
     """
-    history = _History(model, *start)
-    falling = control.value > 0.0
-    dt, rejected, failed = settings.first_step, 0, 0
-    last_failure, last_evaluation = "", None
+    history, falling = _History(model, *start), control.value > 0.0
+    dt, rejected, failed, last_failure = settings.first_step, 0, 0, ""
+    last_evaluation: E | None = None
     while True:
-        now, landing = history.times[-1], limits.next_landing(history.times[-1])
-        dt = min(dt, settings.largest_step, _before_crossing(history, limits, falling))
-        lands = dt >= (landing - now) * (1.0 - 1e-9)
-        dt = landing - now if lands else min(dt, max(0.5 * (landing - now), 0.7 * dt))
+        landing = limits.next_landing(history.times[-1])
+        dt, lands = _next_step(history, limits, settings, falling, landing, dt)
         if dt < settings.smallest_step and not lands:
-            reason = model.exhausted(history.states[-1], last_evaluation) if last_evaluation is not None else None
-            if reason is None:
-                raise NotConvergedError(
-                    f"at t = {now:.6g} s no step of {settings.smallest_step:g} s or more converges "
-                    f"({last_failure or 'the local error stays too large'}); raise [solver] time_rtol, or check the "
-                    "materials' fitted ranges against this rate"
-                )
-            yield _ended(model, history, last_evaluation, rejected, failed, reason)
+            yield _physical_end(model, history, settings, last_evaluation, (rejected, failed), last_failure)
             return
         attempt, stop = _attempt(model, linear, control, limits, settings, history, dt, falling)
         if not attempt.result.converged:
             failed, last_failure = failed + 1, attempt.result.status
             last_evaluation = last_evaluation or attempt.result.evaluation
-            dt *= 0.3
+            dt *= SMALLEST_SHRINK
             continue
         factor = SAFETY * (1.0 / max(attempt.error, 1e-6)) ** (1.0 / 3.0)
         if attempt.error > ACCEPTED_ERROR:
             rejected += 1
-            dt = attempt.dt * min(max(factor, SMALLEST_SHRINK), 0.7)
+            dt = attempt.dt * min(max(factor, SMALLEST_SHRINK), LARGEST_RETRY)
             continue
-        result, time = attempt.result, now + attempt.dt
+        time = history.times[-1] + attempt.dt
         if stop is None and lands:
-            time = landing
-            stop = "time" if landing == limits.time else None
-        last_evaluation = result.evaluation
-        yield Step(
-            time=time,
-            dt=attempt.dt,
-            u=result.u,
-            reference=history.reference,
-            a=attempt.a,
-            u_star=attempt.u_star,
-            evaluation=result.evaluation,
-            current=model.current(result.evaluation),
-            newton_iterations=result.iterations,
-            linear_iterations=result.linear_iterations,
-            residual=result.norm,
-            error=attempt.error,
-            rejected=rejected,
-            failed=failed,
-            stop=stop,
-        )
+            time, stop = landing, "time" if landing == limits.time else None
+        step = _accepted(model, history, attempt, time, (rejected, failed), stop)
+        yield step
         if stop is not None:
             return
-        history.push(time, result.u)
-        rejected = failed = 0
+        history.push(time, step.u)
+        rejected, failed, last_evaluation = 0, 0, step.evaluation
         dt = attempt.dt * min(max(factor, SMALLEST_SHRINK), LARGEST_GROWTH)
+
+
+def _next_step(
+    history: _History[E], limits: Limits, settings: IntegrationSettings, falling: bool, landing: float, wanted: float
+) -> tuple[float, bool]:
+    """Length of the next step, and whether it lands on a time; the last two steps before a landing are of equal size."""
+    gap = landing - history.times[-1]
+    dt = min(wanted, settings.largest_step, _before_crossing(history, limits, falling))
+    if dt >= gap * (1.0 - 1e-9):
+        return gap, True
+    return min(dt, max(0.5 * gap, 0.7 * dt)), False
+
+
+def _accepted(
+    model: TransientModel[E],
+    history: _History[E],
+    attempt: _Attempt[E],
+    time: float,
+    tries: tuple[int, int],
+    stop: str | None,
+) -> Step[E]:
+    result = attempt.result
+    return Step(
+        time=time,
+        dt=attempt.dt,
+        u=result.u,
+        reference=history.reference,
+        a=attempt.a,
+        u_star=attempt.u_star,
+        evaluation=result.evaluation,
+        current=model.current(result.evaluation),
+        newton_iterations=result.iterations,
+        linear_iterations=result.linear_iterations,
+        residual=result.norm,
+        error=attempt.error,
+        rejected=tries[0],
+        failed=tries[1],
+        stop=stop,
+    )
 
 
 def _before_crossing(history: _History[E], limits: Limits, falling: bool) -> float:
@@ -346,6 +363,8 @@ def _solve(
     first = model.meeting(control, model.admissible(predicted, history.states[-1]), history.reference)
     problem = model.problem(a, u_star, history.reference, control)
     result = newton(problem, first, linear, settings.newton)
+    if result.converged:
+        result = replace(result, u=model.conserved(result.u, result.evaluation))
     error = error_factor(history.times, dt) * model.error(result.u - predicted) / settings.tolerance
     return _Attempt(result, dt, a, u_star, error)
 
@@ -393,24 +412,37 @@ def _onto_voltage(
     return replace(attempt, result=replace(attempt.result, converged=False, status=status)), None
 
 
-def _ended(
-    model: TransientModel[E], history: _History[E], evaluation: E, rejected: int, failed: int, reason: str
+def _physical_end(
+    model: TransientModel[E],
+    history: _History[E],
+    settings: IntegrationSettings,
+    evaluation: E | None,
+    tries: tuple[int, int],
+    failure: str,
 ) -> Step[E]:
-    """The last accepted state once more, with the reason why it is the last."""
+    """The last accepted state once more, with the physical reason why it is the last; NotConvergedError without one."""
+    u = history.states[-1]
+    reason = None if evaluation is None else model.exhausted(u, evaluation)
+    if evaluation is None or reason is None:
+        raise NotConvergedError(
+            f"at t = {history.times[-1]:.6g} s no step of {settings.smallest_step:g} s or more converges "
+            f"({failure or 'the local error stays too large'}); raise [solver] time_rtol, or check the materials' "
+            "fitted ranges against this rate"
+        )
     return Step(
         time=history.times[-1],
         dt=0.0,
-        u=history.states[-1],
+        u=u,
         reference=history.reference,
         a=0.0,
-        u_star=history.states[-1],
+        u_star=u,
         evaluation=evaluation,
         current=model.current(evaluation),
         newton_iterations=0,
         linear_iterations=0,
         residual=0.0,
         error=0.0,
-        rejected=rejected,
-        failed=failed,
+        rejected=tries[0],
+        failed=tries[1],
         stop=reason,
     )

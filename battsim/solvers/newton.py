@@ -76,8 +76,8 @@ class NewtonSettings:
         Range of the relative tolerance of the linear solves.
     """
 
-    rtol: float = 1e-7
-    balance: float = 5e-11
+    rtol: float = 1e-6
+    balance: float = 2e-9
     max_iterations: int = 15
     loosest: float = 0.1
     tightest: float = 1e-9

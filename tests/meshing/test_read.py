@@ -1,5 +1,6 @@
 """Each format by round trip and by truncation; labels by what is declared and what is there."""
 
+import logging
 import os
 import re
 import struct
@@ -200,7 +201,8 @@ def test_truncated_tiff_is_refused_or_whole(tmp_path, options):
 
 
 @pytest.mark.parametrize("name", ["imagej", "ome", "hyperstack", "big"])
-def test_truncated_tiff_with_description(tmp_path, name, capfd):
+def test_truncated_tiff_with_description(tmp_path, name, capfd, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])  # else pytest swallows what tifffile would print
     path = tmp_path / "a.tif"
     if name == "hyperstack":
         imagej_hyperstack(path, volume())
@@ -237,18 +239,68 @@ def test_damaged_compressed_strip_is_an_image_error(tmp_path):
         read_voxels(path)
 
 
+def set_tags(path, page, **values):
+    """Overwrite tags that hold one number."""
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages[page].aspage().tags if page else file.pages[0].tags
+        places = [(tags[name].valueoffset, "<H" if tags[name].dtype == 3 else "<I") for name in values]
+    content = bytearray(path.read_bytes())
+    for (place, layout), value in zip(places, values.values(), strict=True):
+        struct.pack_into(layout, content, place, value)
+    path.write_bytes(content)
+
+
 def test_header_that_promises_the_moon_is_refused(tmp_path):
     path = write_tiff(tmp_path / "a.tif", volume()[0], compression="zlib", metadata=None)
-    with tifffile.TiffFile(path) as file:
-        tags = file.pages[0].tags
-        places = [tags[name].valueoffset for name in ("ImageWidth", "ImageLength", "RowsPerStrip")]
-        kinds = [tags[name].dtype for name in ("ImageWidth", "ImageLength", "RowsPerStrip")]
-    content = bytearray(path.read_bytes())
-    for place, kind in zip(places, kinds, strict=True):
-        struct.pack_into("<H" if kind == 3 else "<I", content, place, 60000)
-    path.write_bytes(content)
+    set_tags(path, 0, ImageWidth=60000, ImageLength=60000, RowsPerStrip=60000)
     with pytest.raises(ImageError, match=r"its header speaks of .* it is damaged"):
         read_voxels(path)
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"StripOffsets": 10**6}, "is truncated: its header asks for 10000"),
+        ({"StripOffsets": 0}, "page 3 has strips or tiles without data"),
+        ({"StripByteCounts": 0}, "page 3 has strips or tiles without data"),
+        ({"ImageLength": 10}, "holds 2 images|lists 1 strips or tiles, not all|holds .* images of shapes"),
+    ],
+)
+def test_pages_whose_data_are_not_there(tmp_path, tags, message):
+    path = write_tiff(tmp_path / "a.tif", compression="zlib", metadata=None)
+    set_tags(path, 3, **tags)
+    with pytest.raises(ImageError, match=message):
+        read_header(path)
+
+
+def test_page_with_fewer_strips_than_rows(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", volume()[0], compression="zlib", metadata=None)
+    set_tags(path, 0, ImageLength=10)
+    with pytest.raises(ImageError, match="page 0 lists 1 strips or tiles, not all"):
+        read_header(path)
+
+
+def test_single_page_with_its_data_cut_short(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", volume()[0], metadata=None)
+    content = path.read_bytes()
+    path.write_bytes(content[:-5])
+    with pytest.raises(ImageError, match=f"asks for {len(content)} bytes, but the file has {len(content) - 5}"):
+        read_header(path)
+
+
+def test_description_of_fewer_slices_than_pages(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", imagej=True, metadata={"axes": "ZYX"})
+    path.write_bytes(path.read_bytes().replace(b"images=7", b"images=3").replace(b"slices=7", b"slices=3"))
+    with pytest.raises(ImageError, match="description speaks of 3 slices, but it holds 7 pages"):
+        read_header(path)
+
+
+def test_hyperstack_whose_only_page_is_compressed(tmp_path):
+    description = "ImageJ=1.54f\nimages=7\nslices=7\n"
+    path = write_tiff(tmp_path / "a.tif", volume()[0], compression="zlib", description=description, metadata=None)
+    path.write_bytes(path.read_bytes() + bytes(volume().size))
+    with pytest.raises(ImageError, match="holds 30 of the 210 voxels that it declares"):
+        read_header(path)
 
 
 def test_slices_are_sorted_by_number(tmp_path):
@@ -389,6 +441,7 @@ def test_raw(tmp_path, order, byte_order, offset):
         ({}, "declare its shape and dtype"),
         ({"shape": SHAPE}, "declare its shape and dtype"),
         ({"shape": (7, 5, 7), "dtype": "uint8"}, "has 210 bytes, but shape (7, 5, 7) of uint8 after 0 bytes is 245"),
+        ({"shape": (7, 5, 5), "dtype": "uint8"}, "is 175; correct shape, dtype or offset"),
         ({"shape": SHAPE, "dtype": "uint16"}, "is 420; correct shape, dtype or offset"),
         ({"shape": SHAPE, "dtype": "uint8", "offset": 1}, "after 1 bytes is 211"),
         ({"shape": SHAPE, "dtype": "uint8", "offset": -1}, "offset = -1"),
@@ -476,8 +529,9 @@ def write_vti_mode(path, mode, values, wide, big):
 
 @pytest.mark.parametrize("mode", VTI_MODES)
 @pytest.mark.parametrize(("wide", "big"), [(True, False), (False, True)])
-def test_vti_encodings(tmp_path, mode, wide, big):
-    values = volume(np.int16) * 250
+@pytest.mark.parametrize("shape", [SHAPE, (8, 4, 4)], ids=["part of a block", "whole blocks"])
+def test_vti_encodings(tmp_path, mode, wide, big, shape):
+    values = volume(np.int16, shape) * 250
     write_vti_mode(tmp_path / "a.vti", mode, values, wide, big)
     assert_reads(tmp_path / "a.vti", values, "vti")
 
@@ -616,6 +670,13 @@ def test_undeclared_values_are_named_with_their_share(dtype):
         label_image(values, CUBE, {"pore": 0, "active": 1})
     assert "neither labels nor ignore names: 2 (12.500%), 5 (12.500%)" in str(caught.value)
     assert "it contains 0 (62.500%)" in str(caught.value)
+
+
+def test_declared_value_that_a_float_cannot_hold_does_not_occur():
+    values = np.full((1, 1, 2), 2.0**24, np.float32)
+    assert label_image(values, CUBE, {"a": 2**24}).phases == ("a",)
+    with pytest.raises(LabelError):
+        label_image(values, CUBE, {"a": 2**24 + 1})
 
 
 def test_declared_value_that_does_not_occur():

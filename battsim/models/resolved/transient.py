@@ -94,6 +94,20 @@ class HalfCellTransient:
         out[layout.c_e] = np.maximum(out[layout.c_e], 0.3 * c_e)
         return out
 
+    def conserved(self, u: Floats, evaluation: Evaluation) -> Floats:
+        """The converged state with what Newton's tolerance left in the sums over lithium and salt taken out.
+
+        The storage of both is linear, so that a uniform shift of x and of c_e, far below the tolerance of either,
+        makes their inventories change by exactly the cell current and by nothing.
+        """
+        layout, a, out = self.cell.layout, evaluation.rate.a, u.copy()
+        change = u - evaluation.rate.u_star
+        lithium = a * float(self.cell.solid_capacity @ change[layout.x]) - evaluation.current
+        salt = a * float(self.cell.salt_capacity @ change[layout.c_e])
+        out[layout.x] -= lithium / (a * self.cell.solid_capacity.sum())
+        out[layout.c_e] -= salt / (a * self.cell.salt_capacity.sum())
+        return out
+
     def error(self, difference: Floats) -> float:
         """Largest of the root-mean-square errors of x and of c_e / c_0, and the error of V in volts."""
         layout = self.cell.layout

@@ -1,0 +1,123 @@
+"""A slab of pore and a slab of active material against an independent solution in one dimension.
+
+With planes across x the half cell decouples. The ionic current density is i = I/A everywhere, so that the salt obeys
+eps dc/dt = -dN/dx with N = -b D dc/dx + t_plus i/F and N = i/F at both ends; the solid obeys dx_s/dt = d/dy(D_s dx_s/dy)
+with i/F entering at y = 0 and nothing leaving at the collector; the voltage is a sum of quadratures. The reference
+holds nodes at the surfaces (finite elements with lumped mass on a graded grid), takes its steps by LSODA and shares no
+operator with the model, only the property functions.
+"""
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp, trapezoid
+
+from battsim.constants import FARADAY, GAS_CONSTANT
+from battsim.materials.types import open_circuit
+
+T = 298.15
+F_RT = FARADAY / (GAS_CONSTANT * T)
+SEPARATOR, PORE, SOLID = 6e-6, 6e-6, 6e-6
+B = 0.05
+"""Transport factor of the separator; its porosity is 0.47."""
+DENSITY = 30.0
+"""Current density, A/m2."""
+TIMES = (2.0, 20.0, 100.0)
+X0 = 0.2
+
+
+def parameters(resolved):
+    # solid diffusion fast enough for the current and not constant; a film; a conductivity that costs millivolts
+    active = resolved.make_active(diffusivity=resolved.varying(2e-13, -1.0), film_resistance=1e-4, conductivity=0.05)
+    return resolved.make_parameters(active, separator=(0.47, B))
+
+
+def diffuse(nodes, storage, flux_between, flux_in, flux_out, u0, times):
+    """Solution at `times` of storage du/dt = -dN/dx on nodes, with half control volumes at both ends."""
+    h = np.diff(nodes)
+    volume = np.zeros(nodes.size)
+    volume[:-1] += 0.5 * h * storage
+    volume[1:] += 0.5 * h * storage
+
+    def rate(t, u):  # noqa: ARG001 (the signature of solve_ivp)
+        N = np.concatenate([[flux_in], flux_between(u, h), [flux_out]])
+        return -np.diff(N) / volume
+
+    out = solve_ivp(
+        rate, (0.0, times[-1]), u0, method="LSODA", t_eval=times, rtol=1e-9, atol=1e-9 * u0.max(), lband=1, uband=1
+    )
+    assert out.success
+    return out.y.T
+
+
+def graded(length, n):
+    """Nodes that crowd at both ends, as Chebyshev's do."""
+    return 0.5 * length * (1.0 - np.cos(np.pi * np.arange(n + 1) / n))
+
+
+def reference(p, n):
+    """Voltage at TIMES."""
+    e, active, i = p.electrolyte, p.active, DENSITY
+    separator, pore = graded(SEPARATOR, n), SEPARATOR + graded(PORE, n)
+    nodes = np.concatenate([separator, pore[1:]])
+    b = np.repeat([B, 1.0], n)
+
+    def salt_flux(c, h):
+        middle = 0.5 * (c[1:] + c[:-1])
+        return -b * e.diffusivity(middle, T)[0] * np.diff(c) / h + e.transference(middle, T)[0] * i / FARADAY
+
+    c = diffuse(nodes, np.repeat([0.47, 1.0], n), salt_flux, i / FARADAY, i / FARADAY, np.full(2 * n + 1, 1000.0), TIMES)
+    y = graded(SOLID, n)
+
+    def lithium_flux(x, h):
+        return -active.diffusivity(0.5 * (x[1:] + x[:-1]), T)[0] * np.diff(x) / h
+
+    x = diffuse(y, 1.0, lithium_flux, i / FARADAY / active.max_concentration, 0.0, np.full(n + 1, X0), TIMES)
+    return np.array([voltage(p, nodes, b, c_e, x_s[0]) for c_e, x_s in zip(c, x, strict=True)])
+
+
+def voltage(p, nodes, b, c, x_surface):
+    """Collector against lithium: every term of the way across."""
+    e, active, i = p.electrolyte, p.active, DENSITY
+    lithium = -2.0 / F_RT * np.arcsinh(0.5 * i / p.counter.exchange_current(c[0], T)[0])
+    t_plus, factor = e.transference(c, T)[0], e.thermodynamic_factor(c, T)[0]
+    beta = 2.0 * (1.0 - t_plus) * factor / F_RT
+    middle = 0.5 * (c[1:] + c[:-1])
+    ohmic = -i * np.sum(np.diff(nodes) / b / e.conductivity(middle, T)[0])
+    diffusion = trapezoid(beta / c, c)
+    i0 = active.exchange_current(x_surface, c[-1], T)[0]
+    eta = -2.0 / F_RT * np.arcsinh(0.5 * i / i0)
+    U = open_circuit(active, np.array([x_surface]), T)[0][0]
+    return lithium + ohmic + diffusion + eta + U - i * active.film_resistance - i * SOLID / active.conductivity
+
+
+def simulated(resolved, h, tolerance):
+    """Voltage at TIMES of the voxel model."""
+    n = round(PORE / h)
+    labels = np.zeros((2 * n, 1, 1), np.uint8)
+    labels[n:] = 1
+    cell = resolved.make_cell(labels, parameters(resolved), h=h, layers=(h,) * round(SEPARATOR / h))
+    voltages, state, now = [], None, 0.0
+    settings = resolved.settings_of(tolerance=tolerance, first_step=1e-4, smallest_step=1e-7)
+    for time in TIMES:
+        limits = resolved.limits(time=time - now)
+        run = resolved.discharge(cell, DENSITY * h * h, X0, limits=limits, settings=settings, state=state)
+        voltages.append(run.voltage())
+        state, now = (run.last.u, run.last.reference), time
+    return np.array(voltages)
+
+
+def test_reference_has_converged_and_every_loss_matters(resolved):
+    p = parameters(resolved)
+    fine, coarse = reference(p, 240), reference(p, 120)
+    # second order: a quarter of the difference remains
+    assert np.max(np.abs(fine - coarse)) < 2e-5
+    # the start is at 4.1 V; salt and solid gradients then cost tens of millivolts each
+    assert np.ptp(fine) > 0.05
+
+
+def test_voltage_agrees_and_converges_with_order_two(resolved):
+    exact = reference(parameters(resolved), 240)
+    errors = np.array([simulated(resolved, h, 3e-6) - exact for h in (1e-6, 0.5e-6, 0.25e-6)])
+    print(errors)
+    order = np.log2(np.abs(errors[1]) / np.abs(errors[2]))
+    print(order)
