@@ -23,6 +23,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
+from battsim.errors import ResourceError
 from battsim.fvm.operators import face_conductance, jump
 from meshing.connect import components, reaching
 from meshing.image import AXES, Axis, VoxelImage
@@ -33,6 +34,8 @@ Ints = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 Length = Literal["outer", "centres"]
 
+LARGEST = np.iinfo(np.int32).max // 7
+"""Unknowns whose matrix entries, seven each, can be counted in 32 bits."""
 _INSULATING, _LOW, _HIGH = -1, -2, -3  # numbers of voxels that are no unknowns
 
 
@@ -137,6 +140,11 @@ def diffusion_on_image(
         From u = 1 at its low end to u = 0 at its high end. Cells count in C order of the image with this axis first.
     length
         "outer" fixes u on the outer faces of the end layers, "centres" in the centres of their voxels.
+
+    Raises
+    ------
+    ResourceError
+        Where the matrix would outgrow 32-bit indices.
     """
     _check_conductivity(conductivity, len(image.phases))
     turned = AXES.index(axis)
@@ -148,6 +156,11 @@ def diffusion_on_image(
     cluster, count = components((conductivity > 0)[labels])
     meets_low, meets_high = reaching(cluster, count, 0, ("low",)), reaching(cluster, count, 0, ("high",))
     number, cells = _numbered((meets_low | meets_high)[cluster], length)
+    if cells.size > LARGEST:
+        raise ResourceError(
+            f"{cells.size} conducting voxels are more than the {LARGEST} that one matrix can hold; "
+            f"crop or coarsen the image of {image.shape} voxels"
+        )
     of_cell = cluster.reshape(-1)[cells]
     percolating = (meets_low & meets_high)[cluster].reshape(-1)
     del cluster  # four bytes per voxel

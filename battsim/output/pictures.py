@@ -1,4 +1,4 @@
-"""Pictures of a run for reports and papers: voltage and losses, sections through its fields, a view in space.
+"""Pictures of a run for reports and papers: voltage and losses, and sections through its fields.
 
 matplotlib and VTK are loaded where they are used. A picture is drawn off screen, without touching the caller's own
 figures and settings.
@@ -6,15 +6,11 @@ figures and settings.
 
 from __future__ import annotations
 
-import logging
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +24,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Colours = NDArray[np.float64]
-Kind = Literal["render", "sections"]
 
-LOGGER = logging.getLogger(__name__)
 LOSSES = {
     "loss_electronic_V": ("electronic", "#6c757d"),
     "loss_counter_V": ("counter electrode", "#b8b8c8"),
@@ -45,8 +39,8 @@ INK, VOLTAGE = "#222222", "#c8553d"
 BINDER_GREY, ABSENT = (0.62, 0.62, 0.62, 1.0), (1.0, 1.0, 1.0, 1.0)
 MAPS = {"x": ("inferno", 0.05, 0.97), "c_e": ("GnBu", 0.15, 1.0)}
 """Colours of a field, and the part of them that is used: neither black nor white, which mean something else."""
-LABELS = {"x": "lithium in the active material, $c_s/c_{max}$", "c_e": "salt in the pores, $c_e$ (mol/m³)"}
-STYLE: Mapping[str, Any] = {
+LABELS = {"x": "lithium in the active material, $c_s/c_{max}$", "c_e": "salt in the pores, $c_e$ (mol/m³); binder grey"}
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -66,11 +60,6 @@ WIDTH = 7.2
 """Of the pictures of fields, inch."""
 DEPTHS = (0.08, 0.36, 0.64, 0.92)
 """Where an electrode is cut across, as shares of its thickness."""
-RENDER_SECONDS = 300
-"""After which a view in space is given up."""
-LARGEST_RENDERED = 3_000_000
-"""Voxels of a view in space; larger images are thinned out."""
-RENDER = "import sys; from battsim.output.pictures import draw_in_space; draw_in_space(*sys.argv[1:])"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +93,7 @@ def voltage_curve(path: Path, columns: Mapping[str, Floats], *, title: str = "")
     along, label = _abscissa(columns)
     losses = [1e3 * columns[name] for name in LOSSES]
     names, colours = zip(*LOSSES.values(), strict=True)
-    with _figure((5.4, 5.4)) as figure:
+    with figure_of((5.4, 5.4)) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 1.0))
         open_circuit = columns["voltage_V"] + 1e-3 * np.sum(losses, axis=0)
         top.fill_between(along, columns["voltage_V"], open_circuit, color=VOLTAGE, alpha=0.08, lw=0)
@@ -116,7 +105,7 @@ def voltage_curve(path: Path, columns: Mapping[str, Floats], *, title: str = "")
         bottom.set(xlabel=label, ylabel="loss (mV)", xlim=(float(np.nanmin(along)), float(np.nanmax(along))))
         handles, texts = bottom.get_legend_handles_labels()
         figure.legend(handles[::-1], texts[::-1], loc="outside lower center", ncols=3, handlelength=1.0)
-        _title(figure, title)
+        put_title(figure, title)
         figure.savefig(path, dpi=DPI)
 
 
@@ -157,26 +146,26 @@ def field_sections(
     CaseError
         Where the file lacks x or c_e.
     """
-    fields = _in_cell_axes(read_fields(vti), through_plane, flipped)
+    fields = in_cell_axes(read_fields(vti), through_plane, flipped)
     colours = _painted(fields, phases)
-    n, height, width = colours.shape[:3]
+    n, height = colours.shape[:2]
     h = [1e6 * edge for edge in fields.voxel_size]
     depths = [round(share * (n - 1)) for share in DEPTHS]
     layout = _layout(fields)
-    with _figure(layout.size, constrained=False) as figure:
-        through = _axes(figure, layout.through)
+    with figure_of(layout.size, constrained=False) as figure:
+        through = axes_at(figure, layout.through)
         _section(through, colours[:, height // 2].transpose(1, 0, 2), h[0], h[2])
         _name_ends(through)
         _scale_bar(through, n * h[0])
         for box, depth in zip(layout.across, depths, strict=True):
-            axes = _axes(figure, box)
+            axes = axes_at(figure, box)
             _section(axes, colours[depth], h[2], h[1])
             position = (depth + 0.5) * h[0]
-            axes.set_title(f"{position:.0f} µm", fontsize=8, pad=3)
+            axes.set_title(f"{position:.3g} µm", fontsize=8, pad=3)
             through.axvline(position, color="white", lw=0.8, ls=(0, (2, 2)))
         for box, (name, label) in zip(layout.bars, LABELS.items(), strict=True):
-            _colour_bar(_axes(figure, box), name, fields.values[name], label)
-        _title(figure, title)
+            colour_bar(axes_at(figure, box), name, fields.values[name], label)
+        put_title(figure, title)
         figure.savefig(path, dpi=DPI)
 
 
@@ -200,7 +189,10 @@ def read_fields(vti: Path) -> SavedFields:
     data = image.GetCellData()
     shape = [n - 1 for n in image.GetDimensions()]
     arrays = [data.GetArray(k) for k in range(data.GetNumberOfArrays())]
-    values = {array.GetName().split(" [")[0]: vtk_to_numpy(array).reshape(shape, order="F") for array in arrays}
+    values = {
+        array.GetName().split(" [")[0]: vtk_to_numpy(array).reshape(shape, order="F")  # type: ignore[no-untyped-call]
+        for array in arrays
+    }
     x, y, z = image.GetSpacing()
     missing = [name for name in ("x", "c_e", "phase") if name not in values]
     if missing:
@@ -210,7 +202,7 @@ def read_fields(vti: Path) -> SavedFields:
     return SavedFields(values, (x, y, z))
 
 
-def _in_cell_axes(fields: SavedFields, through_plane: Axis, flipped: bool) -> SavedFields:
+def in_cell_axes(fields: SavedFields, through_plane: Axis, flipped: bool) -> SavedFields:
     """The fields with the through-plane axis first and the separator at its low end."""
     axis = AXES.index(through_plane)
     turned = {name: np.moveaxis(values, axis, 0) for name, values in fields.values.items()}
@@ -226,14 +218,14 @@ def _painted(fields: SavedFields, phases: Sequence[str]) -> Colours:
     colours = np.empty((*x.shape, 4))
     colours[...] = ABSENT
     in_solid, in_salt = np.isfinite(x), np.isfinite(c_e)
-    colours[in_salt] = _colours("c_e", _share(c_e[in_salt], _range(c_e)))
+    colours[in_salt] = colours_of("c_e", _share(c_e[in_salt], value_range(c_e)))
     if BINDER in phases:
         colours[phase == phases.index(BINDER)] = BINDER_GREY
-    colours[in_solid] = _colours("x", _share(x[in_solid], _range(x)))
+    colours[in_solid] = colours_of("x", _share(x[in_solid], value_range(x)))
     return colours
 
 
-def _range(values: NDArray[Any]) -> tuple[float, float]:
+def value_range(values: NDArray[Any]) -> tuple[float, float]:
     """What a colour bar spans: all but the outermost half per cent of the values on either side, never nothing."""
     found = values[np.isfinite(values)]
     if found.size == 0:
@@ -249,7 +241,7 @@ def _share(values: NDArray[Any], span: tuple[float, float]) -> Floats:
 
 
 @contextmanager
-def _figure(size: tuple[float, float], *, constrained: bool = True) -> Iterator[Figure]:
+def figure_of(size: tuple[float, float], *, constrained: bool = True) -> Iterator[Figure]:
     """A figure of its own, in the project's style, drawn without a screen."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -263,7 +255,8 @@ def _figure(size: tuple[float, float], *, constrained: bool = True) -> Iterator[
         yield figure
 
 
-def _title(figure: Figure, title: str) -> None:
+def put_title(figure: Figure, title: str) -> None:
+    """Set the title, if any, at the upper left."""
     if title:
         width, height = figure.get_size_inches()
         figure.suptitle(title, x=0.1 / width, y=1.0 - 0.1 / height, ha="left", va="top", fontsize=10.5, weight="bold")
@@ -281,9 +274,7 @@ class _Layout:
 
 def _layout(fields: SavedFields) -> _Layout:
     """The section through the electrode beside the four across it, or above them where the electrode is long."""
-    n, height, width = (
-        count * edge for count, edge in zip(fields.values["x"].shape, fields.voxel_size, strict=True)
-    )
+    n, height, width = (count * edge for count, edge in zip(fields.values["x"].shape, fields.voxel_size, strict=True))
     margin, gap, below, above, bar = 0.3, 0.12, 0.62, 0.42, 0.1
     inner = WIDTH - 2.0 * margin
     if n > 1.6 * width:
@@ -308,7 +299,7 @@ def _layout(fields: SavedFields) -> _Layout:
     return _Layout((right + margin, through[1] + through[3] + above), through, tuple(across), tuple(bars))
 
 
-def _axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
+def axes_at(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
     """Axes in a box given in inch."""
     width, height = figure.get_size_inches()
     left, bottom, wide, high = box
@@ -329,7 +320,16 @@ def _name_ends(axes: Axes) -> None:
         place = ("axes fraction", "axes fraction")
         at = (0.0 if x < 0 else 1.0, 0.5)
         axes.annotate(
-            name, at, (x, 0), place, "offset points", rotation=90, ha=side, va="center", fontsize=8, annotation_clip=False
+            name,
+            at,
+            (x, 0),
+            place,
+            "offset points",
+            rotation=90,
+            ha=side,
+            va="center",
+            fontsize=8,
+            annotation_clip=False,
         )
 
 
@@ -348,10 +348,10 @@ def _scale_bar(axes: Axes, extent: float) -> None:
     text.set(path_effects=[withStroke(linewidth=2.0, foreground=INK)], fontsize=8.5, fontweight="bold")
 
 
-def _colour_bar(axes: Axes, name: str, values: NDArray[Any], label: str) -> None:
+def colour_bar(axes: Axes, name: str, values: NDArray[Any], label: str) -> None:
     """A horizontal bar; x and c_e have their own colours."""
-    low, high = _range(values)
-    axes.imshow(_colours(name, np.linspace(0.0, 1.0, 256))[None], extent=(low, high, 0.0, 1.0), aspect="auto")
+    low, high = value_range(values)
+    axes.imshow(colours_of(name, np.linspace(0.0, 1.0, 256))[None], extent=(low, high, 0.0, 1.0), aspect="auto")
     axes.set(yticks=[])
     axes.set_xlabel(label, fontsize=8.5, labelpad=2)
     axes.tick_params(labelsize=8)
@@ -359,7 +359,7 @@ def _colour_bar(axes: Axes, name: str, values: NDArray[Any], label: str) -> None
         spine.set(visible=True, linewidth=0.5)
 
 
-def _colours(name: str, share: Floats) -> Colours:
+def colours_of(name: str, share: Floats) -> Colours:
     """Colours of shares (0 to 1) of a field's range."""
     import matplotlib as mpl
 

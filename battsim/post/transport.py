@@ -213,8 +213,8 @@ def _two_phases(
     mask = array == value
     if not mask.any() and array.dtype.kind != "b":
         raise CaseError(f"phase = {value}: no voxel has this value; the array holds {_shown(array)}")
-    size = (voxel_size,) * 3 if isinstance(voxel_size, int | float) else voxel_size
-    return VoxelImage(mask.astype(np.uint8), size, ("insulating", "conducting"))
+    hx, hy, hz = (float(h) for h in np.broadcast_to(voxel_size, 3))
+    return VoxelImage(mask.astype(np.uint8), (hx, hy, hz), ("insulating", "conducting"))
 
 
 def _shown(array: NDArray[Any]) -> str:
@@ -305,14 +305,17 @@ def _preconditioner(problem: SteadyDiffusion, solver: Solver) -> Preconditioner:
 
 
 def _imbalance(problem: SteadyDiffusion, result: EnergyResult) -> float:
-    """Difference of inlet and outlet flux over the flux."""
+    """Difference of inlet and outlet flux over the flux; infinite where the flux is no positive number."""
     difference = abs(problem.flux_in(result.x) - problem.flux_out(result.x))
     return difference / result.energy if result.energy > 0 else np.inf
 
 
 def _check_result(result: EnergyResult, imbalance: float, axis: Axis, tolerance: float) -> None:
-    """Raise unless status, energy and balance all bear the number out."""
-    if result.converged and result.energy > 0 and imbalance <= 2.0 * np.sqrt(tolerance):
+    """Raise unless status and balance bear the number out.
+
+    The solve already held the balance below sqrt(tolerance) by its own residual; twice that allows for round-off.
+    """
+    if result.converged and imbalance <= 2.0 * np.sqrt(tolerance):
         return
     raise NotConvergedError(
         f"transport along {axis} did not reach tolerance = {tolerance}: {result.status.value}; after "

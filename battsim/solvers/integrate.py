@@ -277,7 +277,7 @@ def integrate(
 def _next_step(
     history: _History[E], limits: Limits, settings: IntegrationSettings, falling: bool, landing: float, wanted: float
 ) -> tuple[float, bool]:
-    """Length of the next step, and whether it lands on a time; the last two steps before a landing are of equal size."""
+    """Length of the next step, and whether it lands on a time; no step before a landing is tiny."""
     gap = landing - history.times[-1]
     dt = min(wanted, settings.largest_step, _before_crossing(history, limits, falling))
     if dt >= gap * (1.0 - 1e-9):

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from battsim.errors import ResourceError
+from battsim.models import diffusion
 from battsim.models.diffusion import diffusion_on_image, diffusion_on_mesh
 from meshing.image import AXES, VoxelImage
 from meshing.voxel import voxel_mesh
@@ -153,3 +155,9 @@ def test_bad_conductivity_is_refused(bad):
     mesh = voxel_mesh(image)
     with pytest.raises(ValueError, match="0 or more"):
         diffusion_on_mesh(mesh, np.where(mesh.phase == 1, bad, 1.0))
+
+
+def test_more_unknowns_than_indices_are_refused(monkeypatch):
+    monkeypatch.setattr(diffusion, "LARGEST", 20)
+    with pytest.raises(ResourceError, match="crop or coarsen"):
+        diffusion_on_image(random_image(), CONDUCTIVITY)

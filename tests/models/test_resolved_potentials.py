@@ -142,7 +142,7 @@ def test_impermeable_binder_has_no_ions(resolved):
     assert left_out(cell) == {}
     assert cell.network.electrolyte_cells.size == 3 * 25 + 1
     assert cell.network.reactive.area.size == 1  # one voxel of the slab sees the pore
-    assert_solvable(resolved, cell, rate=0.01)
+    assert_solvable(resolved, cell, rate=0.1)
 
 
 def test_closed_binder_under_which_nothing_reacts_is_left_out(resolved):

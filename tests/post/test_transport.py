@@ -348,6 +348,7 @@ def test_one_line_call_takes_arrays_and_images_alike():
     assert tortuosity(image.labels, "y", phase=0).D_eff == expected
     assert tortuosity(image.labels.astype(np.int16) - 5, "y", phase=-5).D_eff == expected
     assert tortuosity(image, "y", phase="pore").D_eff == expected
+    assert tortuosity(image.labels == 0, "y", voxel_size=np.float32(2.0)).D_eff == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,14 @@ def energies(problem, cycle):
     return results, np.array([result.energy for result in results]) / flux - 1
 
 
+def test_negative_curvature_is_told_and_not_followed():
+    A, b = poisson(4)
+    indefinite = sp.csr_array(A - 4.0 * sp.eye_array(b.size))
+    result = minimise_energy(indefinite, b, 100.0, lambda r: r.copy(), tolerance=1e-4)
+    assert result.status is LinearStatus.BREAKDOWN
+    assert np.isfinite(result.x).all()
+
+
 @pytest.mark.parametrize("cycle", ["amg", "aggregation"])
 @pytest.mark.parametrize("problem", PROBLEMS, ids=range(len(PROBLEMS)))
 def test_energy_falls_to_the_flux_from_above_within_the_estimated_error(problem, cycle):
