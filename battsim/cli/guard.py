@@ -78,6 +78,8 @@ def _explain(error: BaseException, arguments: Mapping[str, Any]) -> tuple[str, i
             return f"no space left on the disk for {error.filename}; free some, or run elsewhere", RESOURCES
         case OSError(filename=str() | Path()):
             return f"{error.filename}: {error.strerror}; check that it exists and that you may use it", UNREADABLE
+        case OSError():
+            return str(error), RESOURCES
         case _:
             place = _write_traceback(error, arguments.get("directory"))
             return f"a bug of ours: {type(error).__name__}: {error}; please report it with {place}", BUG

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from battsim.case import Case, ResolvedCase, TortuosityCase, files_of
 from battsim.case.load import CASE_FILE
 from battsim.errors import CaseError
@@ -34,7 +36,11 @@ def run_case(case: Case, *, results: Path, progress: Callable[[float, str], None
     inputs = {key: case.locate(name) for key, name in files_of(case).items()}
     if (case.directory / CASE_FILE).is_file():
         inputs[CASE_FILE] = case.directory / CASE_FILE
-    with recorded(results, inputs=inputs, seed=seed, threads=case.solver.threads):
+    # BLAS threads wait for each other actively: more of them than the user grants slow down everything else
+    with (
+        threadpool_limits(limits=case.solver.threads, user_api="blas"),
+        recorded(results, inputs=inputs, seed=seed, threads=case.solver.threads),
+    ):
         write_json(results / "case.resolved.json", case.resolved())
         if isinstance(case, ResolvedCase):
             summary = run_half_cell(case, results, report)

@@ -59,22 +59,57 @@ def sphere_cell(resolved, n, centre):
     return resolved.make_cell(labels, parameters, h=RADIUS / n, layers=())
 
 
-def surface_rise(resolved, n, centre, times):
-    """Measured rise of the surface over F0 a/D at the given tau, and the spread of j."""
-    cell = sphere_cell(resolved, n, centre)
-    active = cell.parameters.active
-    F0 = 5.0 * DROP * FARADAY * active.max_concentration * DIFFUSIVITY / RADIUS
-    area = 4.0 * np.pi * RADIUS**2
-    scale = RADIUS**2 / DIFFUSIVITY
-    settings = resolved.settings_of(tolerance=3e-4, rtol=1e-7)
-    limits = resolved.limits(time=times[-1] * scale, every=times[0] * scale)
-    run = resolved.discharge(
-        cell, F0 * area, X0, limits=limits, settings=settings, linear=BlockSolver(cell.networks, (2, 0, 1))
-    )
-    weight = cell.network.reactive.area / cell.network.reactive.area.sum()
-    by_time = {round(step.time / scale, 6): step.evaluation.reaction for step in run.steps}
-    rises = [(weight @ by_time[time].x_surface - X0) / (5.0 * DROP) for time in times]
-    j = run.last.evaluation.reaction.j
-    return np.array(rises), np.ptp(j) / abs(j.mean()), weight.size, cell, run
+TIMES = (0.05, 0.2, 0.5)
+"""tau = D t / R^2; the slowest term of the series has fallen to 0.1 % of the drop at the last."""
 
-if __name__=="__main__": pass
+
+def flux_run(resolved, n, centre):
+    """The cell after TIMES under the current that gives the flux of DROP through the true sphere's surface."""
+    cell = sphere_cell(resolved, n, centre)
+    flux = 5.0 * DROP * FARADAY * cell.parameters.active.max_concentration * DIFFUSIVITY / RADIUS
+    scale = RADIUS**2 / DIFFUSIVITY
+    linear = BlockSolver(cell.networks, (2, 0, 1))
+    # 3e-4 of x against a drop of 0.05 per step bounds the error in time by some tenths of a per cent
+    settings = resolved.settings_of(tolerance=3e-4, rtol=1e-7)
+    limits = resolved.limits(time=TIMES[-1] * scale, every=TIMES[0] * scale)
+    current = flux * 4.0 * np.pi * RADIUS**2
+    run = resolved.discharge(cell, current, X0, limits=limits, settings=settings, linear=linear)
+    by_time = {round(step.time / scale, 6): step for step in run.steps}
+    return run, [by_time[time] for time in TIMES]
+
+
+def drops(cell, steps):
+    """Area-weighted surface minus mean over the whole sphere, and surface minus start, in units of F0 a/D."""
+    area, layout = cell.network.reactive.area, cell.layout
+    surface = np.array([np.average(step.evaluation.reaction.x_surface, weights=area) for step in steps])
+    mean = np.array([step.u[layout.x].mean() for step in steps])
+    return (surface - mean) / (5.0 * DROP), (surface - X0) / (5.0 * DROP)
+
+
+# measured: the drop is 4 to 6 % too large with 4 voxels per radius, 0.7 to 1.6 % with 8; the rise also carries the
+# digitised volume (0.1 to 4 % and 0.1 to 1.5 %)
+@pytest.mark.parametrize(("n", "drop_error", "rise_error"), [(4, 0.07, 0.04), (8, 0.02, 0.015)])
+@pytest.mark.parametrize("centre", [(0.0, 0.0, 0.0), (0.3, 0.2, -0.4)], ids=["centred", "off-centre"])
+def test_surface_follows_the_series(resolved, n, centre, drop_error, rise_error):
+    run, steps = flux_run(resolved, n, centre)
+    exact = np.array([series(tau) for tau in TIMES])
+    drop, rise = drops(run.cell, steps)
+    np.testing.assert_allclose(drop, exact - 3.0 * np.array(TIMES), rtol=drop_error)
+    np.testing.assert_allclose(rise, exact, rtol=rise_error)
+
+
+def test_flux_is_uniform_and_all_of_the_surface_counts(resolved):
+    run, steps = flux_run(resolved, 4, (0.3, 0.2, -0.4))
+    j = steps[-1].evaluation.reaction.j
+    assert np.ptp(j) < 1e-3 * abs(j.mean())
+    # the corrected area of the digitised sphere; its voxel faces have 1.5 times that
+    assert run.cell.network.reactive.area.sum() == pytest.approx(4.0 * np.pi * RADIUS**2, rel=0.02)
+    assert len(run.cell.network.determined.left_out) == 0
+
+
+def test_stoichiometry_rises_by_the_charge(resolved):
+    run, steps = flux_run(resolved, 4, (0.0, 0.0, 0.0))
+    cell, u = run.cell, steps[-1].u
+    charge = np.sum(cell.solid_capacity * (u[cell.layout.x] - X0))
+    # Newton's balance of 1e-9 of the current in each step
+    assert charge == pytest.approx(steps[-1].time * steps[-1].current, rel=2e-9)
