@@ -90,7 +90,7 @@ def voltage_curve(path: Path, columns: Mapping[str, Floats], *, title: str = "")
     title
         Above the picture.
     """
-    along, label = _abscissa(columns)
+    along, label = abscissa(columns)
     losses = [1e3 * columns[name] for name in LOSSES]
     names, colours = zip(*LOSSES.values(), strict=True)
     with figure_of((5.4, 5.4)) as figure:
@@ -105,11 +105,11 @@ def voltage_curve(path: Path, columns: Mapping[str, Floats], *, title: str = "")
         bottom.set(xlabel=label, ylabel="loss (mV)", xlim=(float(np.nanmin(along)), float(np.nanmax(along))))
         handles, texts = bottom.get_legend_handles_labels()
         figure.legend(handles[::-1], texts[::-1], loc="outside lower center", ncols=3, handlelength=1.0)
-        put_title(figure, title)
+        top.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=10)
         figure.savefig(path, dpi=DPI)
 
 
-def _abscissa(columns: Mapping[str, Floats]) -> tuple[Floats, str]:
+def abscissa(columns: Mapping[str, Floats]) -> tuple[Floats, str]:
     """Capacity in mAh/cm2 where it only grows, else time in hours, with its label."""
     capacity = columns["capacity_Ah_m2"]
     if capacity[-1] > capacity[0] and np.all(np.diff(capacity) >= 0.0):
@@ -147,7 +147,7 @@ def field_sections(
         Where the file lacks x or c_e.
     """
     fields = in_cell_axes(read_fields(vti), through_plane, flipped)
-    colours = _painted(fields, phases)
+    colours = painted(fields, phases)
     n, height = colours.shape[:2]
     h = [1e6 * edge for edge in fields.voxel_size]
     depths = [round(share * (n - 1)) for share in DEPTHS]
@@ -212,7 +212,7 @@ def in_cell_axes(fields: SavedFields, through_plane: Axis, flipped: bool) -> Sav
     return SavedFields(turned, (a, b, c))
 
 
-def _painted(fields: SavedFields, phases: Sequence[str]) -> Colours:
+def painted(fields: SavedFields, phases: Sequence[str]) -> Colours:
     """Colour of each voxel, shape (nx, ny, nz, 4): active material by x, pore by c_e, binder grey, left out white."""
     x, c_e, phase = (fields.values[name] for name in ("x", "c_e", "phase"))
     colours = np.empty((*x.shape, 4))

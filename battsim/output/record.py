@@ -40,6 +40,7 @@ OWNED = (
     "fields/*.vtu",
     "p2d_image.bpx.json",
     "checkpoints/*",
+    "*.png",
     "report.html",
     "run.log",
 )

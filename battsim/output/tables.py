@@ -13,41 +13,6 @@ from numpy.typing import NDArray
 
 Cell = float | int | np.generic | None
 
-TIMESERIES = (
-    "time_s",
-    "step",
-    "current_A_m2",
-    "voltage_V",
-    "capacity_Ah_m2",
-    "energy_Wh_m2",
-    "soc",
-    "c_e_min_mol_m3",
-    "c_e_max_mol_m3",
-    "x_surf_min",
-    "x_surf_max",
-    "x_mean",
-    "x_outside_fit_share",
-    "temperature_K",
-    "loss_electrolyte_ohmic_V",
-    "loss_electrolyte_concentration_V",
-    "loss_kinetics_V",
-    "loss_solid_diffusion_V",
-    "loss_electronic_V",
-    "loss_counter_V",
-)
-"""Columns of timeseries.csv; capacity and energy count discharge as positive, the losses sum to U(x_mean) - V."""
-
-STEPS = (
-    "time_s",
-    "dt_s",
-    "newton_iterations",
-    "linear_iterations",
-    "residual",
-    "lithium_imbalance",
-    "charge_imbalance",
-)
-"""Columns of steps.csv, one row per accepted time step; time_s is its end."""
-
 
 class TableWriter:
     """A CSV file with fixed columns; each row reaches the disk as it is appended.

@@ -24,7 +24,7 @@ from battsim.models.resolved.equations import Evaluation, HalfCell
 from battsim.models.resolved.network import ACTIVE, SEPARATOR
 from battsim.post.losses import Losses, losses, mean_stoichiometry
 from battsim.solvers.bdf import implicit_rate
-from battsim.solvers.integrate import Step
+from battsim.solvers.stepping import Step
 from meshing.areas import FLOOR
 from meshing.mesh import Mesh
 

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from battsim.case import Case, ResolvedCase, TortuosityCase, files_of
 from battsim.case.load import CASE_FILE
-from battsim.errors import CaseError
+from battsim.errors import CaseError, NotConvergedError
 from battsim.output.record import recorded, write_json
 from battsim.run.build import build_image, build_mesh
 from battsim.run.half_cell import run_half_cell
@@ -22,7 +22,8 @@ __all__ = ["build_image", "build_mesh", "run_case"]
 def run_case(case: Case, *, results: Path, progress: Callable[[float, str], None] | None = None) -> dict[str, Any]:
     """Summary of a case; everything else it finds is written to `results` on the way.
 
-    `summary.json` is written last, so that a run that fails leaves none.
+    `summary.json` is written last, so that a run that fails leaves none; only a run whose balances do not close leaves
+    one, with null for every number that they discredit.
 
     Raises
     ------
@@ -47,6 +48,8 @@ def run_case(case: Case, *, results: Path, progress: Callable[[float, str], None
         else:
             summary = run_tortuosity(case, results, report)
         write_json(results / "summary.json", summary)
+        if summary.get("capacity_Ah_m2", 0.0) is None:
+            raise NotConvergedError("; ".join(summary["warnings"]))
     return summary
 
 

@@ -18,8 +18,9 @@ from battsim.models.resolved.equations import Evaluation, HalfCell
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.models.resolved.transient import Control, HalfCellTransient
 from battsim.output.fields import FieldWriter
+from battsim.output.pictures import field_sections, voltage_curve
 from battsim.output.record import write_json
-from battsim.output.tables import TableWriter
+from battsim.output.tables import TableWriter, read_table
 from battsim.post.cell import (
     STEPS_COLUMNS,
     TIMESERIES_COLUMNS,
@@ -34,7 +35,8 @@ from battsim.post.cell import (
 from battsim.post.microstructure import microstructure
 from battsim.run.build import build_image, build_mesh, half_cell_parameters, orientation
 from battsim.solvers.block import BlockSolver
-from battsim.solvers.integrate import IntegrationSettings, Limits, Step, consistent_start, integrate
+from battsim.solvers.integrate import consistent_start, integrate
+from battsim.solvers.stepping import IntegrationSettings, Limits, Step
 from meshing.image import VoxelImage
 from meshing.mesh import Mesh
 
@@ -95,6 +97,8 @@ def run_half_cell(case: ResolvedCase, results: Path, report: Report) -> dict[str
             report,
         )
         tally, number, reason = _run_protocol(case, cell, sinks)
+    report(1.0, "pictures")
+    _draw(case, results, image)
     return summary(
         cell,
         mesh,
@@ -110,6 +114,21 @@ def _field_writer(case: ResolvedCase, results: Path, cell: HalfCell, mesh: Mesh,
     return FieldWriter(
         results / "fields", case.output.fields, cell, mesh, n_layers=n_layers, orientation=orientation(case)
     )
+
+
+def _draw(case: ResolvedCase, results: Path, image: VoxelImage) -> None:
+    """The voltage curve with its losses, and sections through the last fields where those hold both c_s and c_e."""
+    voltage_curve(results / "voltage.png", read_table(results / "timeseries.csv"), title=case.name)
+    saved = sorted((results / "fields").glob("t_*.vti"))
+    if saved and {"c_s", "c_e"} <= set(case.output.fields):
+        field_sections(
+            results / "sections.png",
+            saved[-1],
+            phases=image.phases,
+            through_plane=case.image.through_plane,
+            flipped=case.image.separator_side == "high",
+            title=case.name,
+        )
 
 
 def _one_c(case: ResolvedCase, cell: HalfCell) -> float:

@@ -15,6 +15,9 @@ from battsim.fvm.blocks import BlockJacobian
 
 Floats = NDArray[np.float64]
 
+EXACT = 1e-3
+"""Share of the tolerance below which a guess needs no correction at all, such as a cell at rest."""
+
 
 class HasResidual(Protocol):
     """What an evaluation must hold."""
@@ -103,7 +106,9 @@ def newton(problem: NewtonProblem[E], u: Floats, linear: LinearSolver, settings:
     status = "converged"
     for iteration in range(settings.max_iterations + 1):
         imbalance = problem.imbalance(evaluation.residual)
-        if norm <= settings.rtol and imbalance <= settings.balance and iteration > 0:
+        # a guess that only just passes still gets one correction: predictors would otherwise drift within the tolerance
+        met = norm <= settings.rtol and imbalance <= settings.balance
+        if met and (iteration > 0 or norm <= EXACT * settings.rtol):
             return NewtonResult(u, evaluation, True, status, iteration, linear_iterations, norm)
         if iteration == settings.max_iterations:
             status = f"{iteration} iterations left a residual of {norm:.1e} and an imbalance of {imbalance:.1e}"

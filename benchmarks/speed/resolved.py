@@ -3,9 +3,9 @@
     BATTSIM_DATA=... python benchmarks/speed/resolved.py OUT.json [--crops 40x40x40 251x24x24] [--voltage 3.5]
     python benchmarks/speed/resolved.py OUT.json --recipe 60x20x20
 
-Crops are taken from the full-thickness real electrode matbox_nmc1cal_bridgeCBD.tif of the folder BATTSIM_DATA, starting
-at its separator side; a recipe needs no data. One thread. The split is: assembly (residual, kinetics and Jacobian),
-preconditioner set-up, preconditioner application, and the rest of the Krylov solver; their sum is the time of the steps.
+Crops are taken from the real electrode matbox_nmc1cal_bridgeCBD.tif of the folder BATTSIM_DATA, from its separator
+side; a recipe needs no data. One thread. The split is: assembly (residual, kinetics and Jacobian), preconditioner
+set-up, preconditioner application, and the rest of the Krylov solver; their sum is the time of the steps.
 """
 
 import argparse
@@ -75,7 +75,8 @@ def measure(kind, shape, voltage):
     from battsim.run.build import build_image, build_mesh, half_cell_parameters
     from battsim.run.half_cell import FIRST_STEP, SWEEP_ORDER, initial_stoichiometry
     from battsim.solvers.block import BlockSolver
-    from battsim.solvers.integrate import IntegrationSettings, Limits, consistent_start, integrate
+    from battsim.solvers.integrate import consistent_start, integrate
+    from battsim.solvers.stepping import IntegrationSettings, Limits
 
     case = case_of(kind, shape, voltage)
     began = perf_counter()

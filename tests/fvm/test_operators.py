@@ -31,7 +31,9 @@ def test_a_flux_leaves_one_cell_and_enters_the_other():
 def test_conductance_of_layers_in_series_and_of_a_uniform_material():
     one = np.ones(1)
     # resistances 2/3 and 1/10 over an area of 6
-    assert face_conductance(6 * one, 2 * one, one, 3 * one, 10 * one)[0] == pytest.approx(6 / (2 / 3 + 1 / 10), rel=1e-15)
+    assert face_conductance(6 * one, 2 * one, one, 3 * one, 10 * one)[0] == pytest.approx(
+        6 / (2 / 3 + 1 / 10), rel=1e-15
+    )
     assert face_conductance(6 * one, 2 * one, one, 5 * one, 5 * one)[0] == pytest.approx(10.0, rel=1e-15)
 
 

@@ -1,7 +1,7 @@
 """A slab of pore and a slab of active material against an independent solution in one dimension.
 
 With planes across x the half cell decouples. The ionic current density is i = I/A everywhere, so that the salt obeys
-eps dc/dt = -dN/dx with N = -b D dc/dx + t_plus i/F and N = i/F at both ends; the solid obeys dx_s/dt = d/dy(D_s dx_s/dy)
+eps dc/dt = -dN/dx with N = -b D dc/dx + t_plus i/F and N = i/F at both ends; the solid obeys dx/dt = d/dy(D_s dx/dy)
 with i/F entering at y = 0 and nothing leaving at the collector; the voltage is a sum of quadratures. The reference
 holds nodes at the surfaces (finite elements with lumped mass on a graded grid), takes its steps by LSODA and shares no
 operator with the model, only the property functions.
@@ -65,7 +65,9 @@ def reference(p, n):
         middle = 0.5 * (c[1:] + c[:-1])
         return -b * e.diffusivity(middle, T)[0] * np.diff(c) / h + e.transference(middle, T)[0] * i / FARADAY
 
-    c = diffuse(nodes, np.repeat([0.47, 1.0], n), salt_flux, i / FARADAY, i / FARADAY, np.full(2 * n + 1, 1000.0), TIMES)
+    c = diffuse(
+        nodes, np.repeat([0.47, 1.0], n), salt_flux, i / FARADAY, i / FARADAY, np.full(2 * n + 1, 1000.0), TIMES
+    )
     y = graded(SOLID, n)
 
     def lithium_flux(x, h):
@@ -144,5 +146,7 @@ def test_a_wide_slab_is_the_same_as_a_column(resolved):
         cell = resolved.make_cell(np.tile(labels, (1, ny, nz)), p, h=2e-6, layers=(3e-6, 3e-6))
         settings = resolved.fixed_steps(1.0)
         limits = resolved.limits(time=5.0)
-        voltages.append(resolved.discharge(cell, DENSITY * ny * nz * 4e-12, X0, limits=limits, settings=settings).voltage())
+        voltages.append(
+            resolved.discharge(cell, DENSITY * ny * nz * 4e-12, X0, limits=limits, settings=settings).voltage()
+        )
     assert voltages[0] == pytest.approx(voltages[1], abs=1e-9)  # Newton leaves 1e-9 of the current

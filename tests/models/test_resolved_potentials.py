@@ -171,21 +171,21 @@ def test_a_cell_that_touches_the_collector_without_electrolyte_is_kept_and_idle(
 
 
 def test_no_electrolyte_at_all_is_impossible(resolved):
-    with pytest.raises(ImpossibleError, match="no electrolyte touches the counter electrode.*separator"):
+    with pytest.raises(ImpossibleError, match=r"no electrolyte touches the counter electrode.*separator"):
         make(resolved, np.full(SHAPE, ACTIVE))
 
 
 def test_nothing_at_the_collector_is_impossible(resolved):
     labels = slabs()
     labels[-1] = PORE
-    with pytest.raises(ImpossibleError, match="touches the current collector.*through_plane"):
+    with pytest.raises(ImpossibleError, match=r"touches the current collector.*through_plane"):
         make(resolved, labels)
 
 
 def test_no_face_to_react_at_is_impossible(resolved):
     labels = slabs()
     labels[2] = IGNORED
-    with pytest.raises(ImpossibleError, match="touches no electrolyte.*labels"):
+    with pytest.raises(ImpossibleError, match=r"touches no electrolyte.*labels"):
         make(resolved, labels)
 
 
@@ -205,7 +205,7 @@ def test_floating_active_material_alone_does_not_make_a_cell(resolved):
         make(resolved, labels)
 
 
-@pytest.mark.parametrize("seed", (1, 2, 3, 4))
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_random_images_leave_no_singular_part(resolved, seed):
     # rank of the potential block by its smallest eigenvalue: every singular part would add a zero
     labels = np.random.default_rng(seed).choice(4, (6, 4, 4), p=[0.25, 0.3, 0.15, 0.3])

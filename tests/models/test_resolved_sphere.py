@@ -28,7 +28,9 @@ DROP = 0.05
 
 def series(tau, terms=40):
     """Surface rise in units of F0 a/D."""
-    roots = np.array([brentq(lambda z: np.sin(z) - z * np.cos(z), n * np.pi, (n + 0.5) * np.pi) for n in range(1, terms)])
+    roots = np.array(
+        [brentq(lambda z: np.sin(z) - z * np.cos(z), n * np.pi, (n + 0.5) * np.pi) for n in range(1, terms)]
+    )
     return 3.0 * tau + 0.2 - 2.0 * np.sum(np.exp(-(roots**2) * tau) / roots**2)
 
 

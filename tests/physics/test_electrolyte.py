@@ -112,7 +112,9 @@ def test_nernst_planck_fluxes_of_both_ions():
     # exact two-ion fluxes in the limit of a small difference: kappa at the mean, ln c linearised
     D_plus, D_minus, c, dc, dphi = 1.3e-10, 4.1e-10, 1000.0, 1e-3, 1e-4
     G = np.array([1e-6])
-    fluxes = salt_fluxes(nernst_planck(D_plus, D_minus), G, np.array([dphi + dc / c / F_RT]), *np.array([[c + dc], [c]]))
+    fluxes = salt_fluxes(
+        nernst_planck(D_plus, D_minus), G, np.array([dphi + dc / c / F_RT]), *np.array([[c + dc], [c]])
+    )
     plus = G * (D_plus * dc + D_plus * F_RT * c * dphi)
     minus = G * (D_minus * dc - D_minus * F_RT * c * dphi)
     # neglected: terms of dc/c = 1e-6 relative

@@ -135,9 +135,7 @@ def test_linear_limit_is_resistances_in_series():
     x, c = np.array([0.4, 0.7]), np.array([800.0, 1200.0])
     d, surface = drops_at(x, c), law(x, c)
     # half-cell resistance, charge transfer, surface stoichiometry through U, salt through its diffusion potential
-    resistance = (
-        d.solid + d.ionic + 1.0 / (surface.i0 * F_RT * sum(ALPHAS)) - surface.dU * d.x + d.beta * d.c / c
-    )
+    resistance = d.solid + d.ionic + 1.0 / (surface.i0 * F_RT * sum(ALPHAS)) - surface.dU * d.x + d.beta * d.c / c
     over = 1e-7
     r = current(x, c, surface.U + over)
     # second order in the overpotential: F/(R T) times 1e-7 V is 4e-6
