@@ -100,7 +100,9 @@ def found(results: Path, check: Check) -> Any:
 def holds(check: Check, value: Any) -> bool:
     if isinstance(check.value, str | bool):
         return type(value) is type(check.value) and value == check.value
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value - check.value) <= check.tolerance
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value - check.value) <= check.tolerance
+    )
 
 
 # runs
@@ -261,7 +263,11 @@ def test_only_what_the_contract_names_is_left(finished: Runner, name: str) -> No
     results = finished(name).results
     left = {file.relative_to(results).as_posix() for file in results.rglob("*") if file.is_file()}
     common = {"run.json", "case.resolved.json", "summary.json", "microstructure.json", "run.log"}
-    tables = {"timeseries.csv", "steps.csv", "fields/fields.pvd"} if name == "half-cell" else set()
+    tables = (
+        {"timeseries.csv", "steps.csv", "fields/fields.pvd", "voltage.png", "sections.png"}
+        if name == "half-cell"
+        else set()
+    )
     assert {file for file in left if not file.endswith(".vti")} == common | tables
 
 
@@ -326,19 +332,19 @@ def test_every_step_conserves(steps: Tables) -> None:
 
 
 def test_capacity_and_energy_are_integrals(series: Tables, half_cell: Run) -> None:
-    t, I, V = series["time_s"], series["current_A_m2"], series["voltage_V"]
+    t, current, voltage = series["time_s"], series["current_A_m2"], series["voltage_V"]
 
     def integral(y: np.ndarray) -> np.ndarray:
         return np.concatenate([[0.0], np.cumsum(0.5 * (y[1:] + y[:-1]) * np.diff(t))]) / 3600.0
 
     # ten digits in the file; the last step meets the current to 1e-7 only, and is a twentieth of the whole
-    assert series["capacity_Ah_m2"] == pytest.approx(integral(I), rel=1e-7, abs=1e-9)
-    assert series["energy_Wh_m2"] == pytest.approx(integral(I * V), rel=1e-7, abs=1e-9)
+    assert series["capacity_Ah_m2"] == pytest.approx(integral(current), rel=1e-7, abs=1e-9)
+    assert series["energy_Wh_m2"] == pytest.approx(integral(voltage * current), rel=1e-7, abs=1e-9)
     summary = half_cell.json("summary.json")
     assert summary["capacity_Ah_m2"] == pytest.approx(series["capacity_Ah_m2"][-1], rel=1e-9)
     assert summary["energy_Wh_m2"] == pytest.approx(series["energy_Wh_m2"][-1], rel=1e-9)
     assert summary["mean_voltage_V"] == pytest.approx(summary["energy_Wh_m2"] / summary["capacity_Ah_m2"], rel=1e-12)
-    assert pytest.approx(summary["current_1C_A_m2"], rel=1e-7) == I
+    assert pytest.approx(summary["current_1C_A_m2"], rel=1e-7) == current
 
 
 def test_lithium_in_the_solid_is_the_charge_that_passed(series: Tables) -> None:

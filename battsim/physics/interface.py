@@ -26,6 +26,12 @@ from battsim.physics.kinetics import butler_volmer
 Floats = NDArray[np.float64]
 
 MAX_ITERATIONS = 200
+INSIDE = 1.0 - 1e-10
+"""Share of the current that would fill, empty or deplete a surface up to which j may go."""
+AT_BOUND = 1e-9
+"""Relative distance to a bound below which j is the bound."""
+FULL = 1e-13
+"""Distance of a surface from empty or full that round-off leaves."""
 RELATIVE_TOLERANCE = 1e-12
 NOISE = 1e-12
 """Round-off of j relative to i0: potentials of volts carry 1e-15 V, times f."""
@@ -101,6 +107,20 @@ class InterfaceCurrent:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Bounds:
+    """Lowest and highest possible j (A/m2), what mass transfer alone allows, and their derivatives by the cell values.
+
+    They are j itself where the potentials ask for more than a surface resolved to INSIDE can tell apart.
+    """
+
+    low: Floats
+    high: Floats
+    dlow_dx: Floats
+    dlow_dc: Floats
+    dhigh_dx: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Mismatch:
     """G(j) = j - Butler-Volmer(j), its partial derivatives and the surface values."""
 
@@ -141,18 +161,22 @@ def interface_current(
     guess
         First guess of j, shape (n,), A/m2.
     """
-    j, converged = _bracketed_root(law, drops, alphas, f, x, c_e, dphi, guess)
+    bounds = _bounds(drops, x, c_e, dphi)
+    j, converged = _bracketed_root(law, drops, alphas, f, x, c_e, dphi, guess, bounds)
     m = _mismatch(law, drops, alphas, f, x, c_e, dphi, j)
     x_f_x = 1.0 - j * drops.dx
     c_f_c = 1.0 + j * drops.dc
     eta_c = -j * drops.dionic - drops.dbeta * np.log(m.c_f / c_e) - drops.beta * (c_f_c / m.c_f - 1.0 / c_e)
     G_x = (m.B_eta * m.surface.dU - m.B_i0 * m.surface.di0_dx) * x_f_x
     G_c = -m.B_eta * eta_c - m.B_i0 * m.surface.di0_dc * c_f_c
+    at_low = j - bounds.low <= AT_BOUND * np.abs(bounds.low)
+    at_high = bounds.high - j <= AT_BOUND * bounds.high
+    at = [at_low, at_high]
     return InterfaceCurrent(
         j=j,
-        dj_dx=-G_x / m.dG_dj,
-        dj_dc=-G_c / m.dG_dj,
-        dj_dphi=m.B_eta / m.dG_dj,
+        dj_dx=np.select(at, [bounds.dlow_dx, bounds.dhigh_dx], -G_x / m.dG_dj),
+        dj_dc=np.select(at, [bounds.dlow_dc, np.zeros_like(j)], -G_c / m.dG_dj),
+        dj_dphi=np.where(at_low | at_high, 0.0, m.B_eta / m.dG_dj),
         x_surface=m.x_f,
         c_surface=m.c_f,
         eta=m.eta,
@@ -171,7 +195,7 @@ def _mismatch(
     dphi: Floats,
     j: Floats,
 ) -> _Mismatch:
-    x_f = x - j * drops.x
+    x_f = np.clip(x - j * drops.x, FULL, 1.0 - FULL)
     c_f = c_e + j * drops.c
     surface = law(x_f, c_f)
     eta = dphi - j * (drops.solid + drops.ionic) - drops.beta * np.log(c_f / c_e) - surface.U
@@ -181,15 +205,25 @@ def _mismatch(
     return _Mismatch(j - B, 1.0 - B_eta * eta_j - B_i0 * i0_j, B_eta, B_i0, x_f, c_f, eta, surface)
 
 
-def _bracket(drops: HalfCellDrops, x: Floats, c_e: Floats, dphi: Floats) -> tuple[Floats, Floats]:
+def _bounds(drops: HalfCellDrops, x: Floats, c_e: Floats, dphi: Floats) -> _Bounds:
     """Currents between which the root lies: none empties or fills the surface, none exceeds the ohmic limit."""
     ohmic = (np.abs(dphi) + 20.0) / (drops.solid + drops.ionic)
-    with np.errstate(divide="ignore"):
-        fill = np.where(drops.x > 0.0, (1.0 - x) / drops.x, np.inf)
-        empty = np.where(drops.x > 0.0, x / drops.x, np.inf)
-        deplete = np.where(drops.c > 0.0, c_e / drops.c, np.inf)
-    inside = 1.0 - 1e-10
-    return -np.minimum(np.minimum(fill, deplete) * inside, ohmic), np.minimum(empty * inside, ohmic)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        solid, salt = drops.x > 0.0, drops.c > 0.0
+        fill = np.where(solid, (1.0 - x) / drops.x, np.inf)
+        empty = np.where(solid, x / drops.x, np.inf)
+        deplete = np.where(salt, c_e / drops.c, np.inf)
+        by_filling, by_salt = fill <= np.minimum(deplete, ohmic), deplete < np.minimum(fill, ohmic)
+        dfill_dx = np.where(by_filling, (1.0 + (1.0 - x) * drops.dx / drops.x) / drops.x, 0.0)
+        ddeplete_dc = np.where(by_salt, (c_e * drops.dc / drops.c - 1.0) / drops.c, 0.0)
+        dempty_dx = np.where(empty <= ohmic, (1.0 - x * drops.dx / drops.x) / drops.x, 0.0)
+    return _Bounds(
+        low=-np.minimum(np.minimum(fill, deplete) * INSIDE, ohmic),
+        high=np.minimum(empty * INSIDE, ohmic),
+        dlow_dx=INSIDE * dfill_dx,
+        dlow_dc=INSIDE * ddeplete_dc,
+        dhigh_dx=INSIDE * dempty_dx,
+    )
 
 
 def _bracketed_root(
@@ -201,9 +235,10 @@ def _bracketed_root(
     c_e: Floats,
     dphi: Floats,
     guess: Floats,
+    bounds: _Bounds,
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Newton on j, replaced by bisection wherever it leaves the bracket; faces that have converged drop out."""
-    low, high = _bracket(drops, x, c_e, dphi)
+    low, high = bounds.low.copy(), bounds.high.copy()
     j = np.clip(guess, 0.999 * low, 0.999 * high)
     todo = np.arange(j.size)
     here = drops

@@ -44,7 +44,8 @@ def error_factor(times: Sequence[float], dt: float) -> float:
     The prediction is the polynomial through the last one, two or three states.
     """
     if len(times) == 1:
-        # u_1 - u_0 = dt u' bounds the error dt^2 u''/2 of backward Euler also where u starts like a square root
+        # no history: half the difference to the state before, which is half of backward Euler's error at a start like a
+        # square root of time, and far more than it at a smooth one
         return 0.5
     previous = times[-1] - times[-2]
     if len(times) == 2:

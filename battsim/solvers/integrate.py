@@ -97,6 +97,8 @@ def integrate(
         Where steps shrink below the smallest one without a physical reason.
     """
     history, falling = _History(model, *start), control.value > 0.0
+    if control.value == 0.0:
+        limits = replace(limits, voltage=None)
     dt, rejected, failed, last_failure = settings.first_step, 0, 0, ""
     last_evaluation: E | None = None
     while True:

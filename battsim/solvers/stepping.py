@@ -105,7 +105,8 @@ class Limits:
     time
         End, s.
     voltage
-        The stretch ends when the voltage crosses this value, from above in discharge and from below in charge, V.
+        The stretch ends when the voltage crosses this value, from above in discharge and from below in charge, V;
+        without a current it has no effect.
     every
         A step ends at each multiple of this time, s.
     """

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from battsim.materials.types import open_circuit
+from battsim.models.resolved.equations import Rate
 from battsim.solvers.block import BlockSolver
 from battsim.solvers.integrate import IntegrationSettings
 from meshing.generate import spheres
@@ -82,6 +83,37 @@ def test_each_step_balances(discharged):
         x = cell.layout.x
         entered = np.sum(capacity * step.a * (step.u[x] - step.u_star[x]))
         assert entered == pytest.approx(step.current, rel=1e-10)  # required
+
+
+def test_equations_themselves_balance_in_any_state(resolved):
+    # sums of the residual, before any correction of the inventories: what one cell loses another gains, to round-off
+    cell = resolved.make_cell(resolved.random_labels())
+    layout, network, rng = cell.layout, cell.network, np.random.default_rng(5)
+    u, reference = cell.uniform_state(0.5)
+    u[layout.x] = rng.uniform(0.3, 0.7, layout.n_solid)
+    u[layout.c_e] = rng.uniform(500.0, 1500.0, layout.n_electrolyte)
+    u[layout.potentials] = rng.uniform(-0.03, 0.03, layout.size - layout.potentials.start)
+    rate, I = Rate(0.05, cell.uniform_state(0.5)[0]), 1e-9  # noqa: E741
+    e = cell.evaluate(u, reference, rate, I)
+    r, change = e.residual, rate.a * (u - rate.u_star)
+    reaction, counter = np.sum(network.reactive.area * e.reaction.j), np.sum(network.counter.area * e.counter.j)
+    stored = {"x": cell.solid_capacity @ change[layout.x], "c_e": cell.salt_capacity @ change[layout.c_e]}
+    for total, parts in (
+        (r[layout.x].sum(), (stored["x"], reaction)),
+        (r[layout.c_e].sum(), (stored["c_e"], -reaction, -counter)),
+        (r[layout.phi_s].sum() + r[layout.V], (reaction, I)),
+        (r[layout.phi_e].sum(), (-reaction, -counter)),
+    ):
+        assert total == pytest.approx(sum(parts), abs=1e-12 * max(map(abs, parts)))
+
+
+def test_correction_of_the_inventories_is_what_newton_left(discharged):
+    # the sums of the residual are lithium and salt out of balance before the correction: Newton bounds both
+    layout, bound = discharged.cell.layout, IntegrationSettings().newton.balance
+    for step in discharged.steps:
+        r = step.evaluation.residual
+        assert abs(r[layout.x].sum()) <= bound * step.current
+        assert abs(r[layout.c_e].sum()) <= bound * step.current
 
 
 def test_salt_is_constant(discharged, rested):

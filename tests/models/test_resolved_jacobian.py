@@ -8,6 +8,7 @@ import pytest
 from battsim.materials.closures import constant
 from battsim.materials.library import electrolyte
 from battsim.models.resolved.equations import Rate
+from battsim.models.resolved.parameters import IonicPhase
 from battsim.models.resolved.transient import Control, HalfCellTransient
 
 STEP = 3e-5
@@ -103,6 +104,19 @@ def test_variants_differ(resolved):
         e = cell.evaluate(u, reference, Rate(0.05, u), 1e-9)
         residuals[variant] = float(np.abs(e.residual).sum())
     assert len({round(value / residuals["nyman"], 6) for value in residuals.values()}) == len(VARIANTS)
+
+
+def test_coverage_scales_the_area_under_the_binder_and_no_other(resolved):
+    labels = resolved.random_labels((4, 3, 2), seed=5)
+    areas = {}
+    for coverage in (0.0, 0.4, 1.0):
+        network = resolved.make_cell(labels, resolved.make_parameters(active_coverage=coverage)).network
+        areas[coverage] = network.reactive.area.sum()
+    open_binder = resolved.make_cell(labels, resolved.make_parameters(ionic=IonicPhase(0.5, 0.7))).network.reactive
+    binder = open_binder.area[open_binder.b == 0.7].sum()  # nothing else has this transport factor
+    assert binder > 0.1 * areas[1.0]
+    assert areas[1.0] - areas[0.4] == pytest.approx(0.6 * binder, rel=1e-12)
+    assert areas[1.0] - areas[0.0] == pytest.approx(binder, rel=1e-12)
 
 
 def test_potential_block_is_symmetric_and_an_m_matrix(resolved):

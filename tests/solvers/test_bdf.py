@@ -105,3 +105,11 @@ def test_first_error_estimates_do_not_underestimate():
     a, u_star = implicit_rate(times, states, 2 * dt)
     u = a * u_star / (a - 1.0)
     assert error_factor(times, 2 * dt) * abs(u - extrapolate(times, states, 3 * dt)) >= abs(u - np.exp(3 * dt))
+
+
+def test_first_error_estimate_sees_a_start_like_a_square_root():
+    # u = sqrt(t), as a surface under a sudden flux: backward Euler makes half of it, and the estimate is half the error
+    dt = 0.04
+    stepped = dt * 0.5 / np.sqrt(dt)
+    error = abs(stepped - np.sqrt(dt))
+    assert 0.4 * error < error_factor([0.0], dt) * stepped < 2.0 * error

@@ -101,7 +101,12 @@ def half_cell_network(mesh: Mesh, parameters: HalfCellParameters) -> HalfCellNet
     """
     permeable = (PORE, SEPARATOR) + ((BINDER,) if parameters.binder.transport == "nanoporous" else ())
     ionic = mesh.in_phase(*permeable)
-    reactive = tuple(pair for pair in mesh.interfaces if pair.phases[0] == ACTIVE and pair.phases[1] in permeable)
+    inert = (BINDER,) if parameters.binder.active_coverage == 0.0 else ()
+    reactive = tuple(
+        pair
+        for pair in mesh.interfaces
+        if pair.phases[0] == ACTIVE and pair.phases[1] in permeable and pair.phases[1] not in inert
+    )
     conductors = Conductors(mesh.in_phase(ACTIVE, BINDER), ionic, reactive)
     determined = determined_potentials(mesh, conductors, COUNTER_PATCH, COLLECTOR_PATCH)
     solid = determined.electronic & mesh.in_phase(ACTIVE)

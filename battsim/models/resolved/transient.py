@@ -17,6 +17,8 @@ LARGEST_POTENTIAL_STEP = 0.3
 """V; one Newton correction moves no potential further, since Butler-Volmer is exponential."""
 NEAREST_TO_EMPTY = 0.9
 """Share of the way to zero salt, empty or full solid that one Newton correction may go."""
+LARGEST_CORRECTION = 1e-5
+"""Largest rate of lithium or salt that the correction of the inventories may take out, relative to the current."""
 
 
 class Held(Protocol):
@@ -104,6 +106,8 @@ class HalfCellTransient:
         change = u - evaluation.rate.u_star
         lithium = a * float(self.cell.solid_capacity @ change[layout.x]) - evaluation.current
         salt = a * float(self.cell.salt_capacity @ change[layout.c_e])
+        # larger than what Newton's tolerance explains, it would hide a flux that is not conserved
+        assert max(abs(lithium), abs(salt)) <= LARGEST_CORRECTION * self.current_scale
         out[layout.x] -= lithium / (a * self.cell.solid_capacity.sum())
         out[layout.c_e] -= salt / (a * self.cell.salt_capacity.sum())
         return out

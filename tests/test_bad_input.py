@@ -1,0 +1,321 @@
+"""Cases that cannot be run: an exit code, a message that helps, and nothing left that looks like a result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner, Result
+
+from battsim import cli
+from battsim.output.record import state_of
+
+HALF_CELL = """\
+schema = 1
+[image]
+file = "image.tif"
+voxel_size = "1 um"
+through_plane = "x"
+labels = { pore = 0, active = 1 }
+[materials]
+active = "nmc811-chen2020"
+electrolyte = "lipf6-nyman2008"
+[materials.separator]
+thickness = "12 um"
+porosity = 0.47
+bruggeman = 1.5
+[model]
+kind = "resolved"
+[[protocol]]
+step = "discharge"
+rate = "1 C"
+until = { voltage = "3.5 V" }
+"""
+TORTUOSITY = """\
+schema = 1
+[image]
+file = "image.tif"
+voxel_size = "1 um"
+labels = { pore = 0, active = 1 }
+[model]
+kind = "tortuosity"
+[transport.conductivity]
+pore = 1.0
+"""
+LABELS = "labels = { pore = 0, active = 1 }"
+THREE_LABELS = "labels = { pore = 0, active = 1, binder = 2 }"
+IMPERMEABLE = ("[materials.separator]", '[materials.binder]\ntransport = "impermeable"\n[materials.separator]')
+
+
+def two_columns() -> np.ndarray:
+    """Pore and active side by side, each from end to end."""
+    labels = np.zeros((8, 4, 4), np.uint8)
+    labels[:, :2] = 1
+    return labels
+
+
+def battsim(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments], prog_name="battsim")
+
+
+def make(tmp_path: Path, text: str, labels: np.ndarray | None = None, *changes: tuple[str, str]) -> Path:
+    """A case directory with its image, and its case.toml with some text replaced."""
+    case = tmp_path / "case"
+    case.mkdir()
+    image = two_columns() if labels is None else labels
+    tifffile.imwrite(case / "image.tif", image, photometric="minisblack")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (case / "case.toml").write_text(text)
+    return case
+
+
+def refused(result: Result, code: int, words: tuple[str, ...]) -> None:
+    """Exit code, and one error on standard error with these words; no traceback."""
+    assert result.exit_code == code, result.output
+    assert result.stderr.startswith("error: ")
+    for word in words:
+        assert word in result.stderr, f"{word!r} is not in {result.stderr!r}"
+    assert "Traceback" not in result.output
+
+
+def assert_no_result(case: Path) -> None:
+    """Nothing under results/ but the record of a failure: no number, no table, no field."""
+    results = case / "results"
+    if results.exists():
+        assert state_of(results) in (None, "failed")
+    left = {file.relative_to(results).as_posix() for file in results.rglob("*")}
+    assert left <= {"run.json", "run.log", "case.resolved.json", "microstructure.json"}
+
+
+def assert_refused(case: Path, code: int, *words: str, validates: bool = False) -> None:
+    """`run` refuses the case, with the same message in its answer and in the record, and so does `validate`.
+
+    With `validates`, only a mesh or a model can tell, and `validate` builds neither.
+    """
+    result = battsim("run", case, "--json")
+    refused(result, code, words)
+    answer = json.loads(result.stdout)
+    assert answer["exit_code"] == code
+    assert f"error: {answer['error']}\n" == result.stderr
+    assert_no_result(case)
+    record = case / "results" / "run.json"
+    if record.exists():
+        assert json.loads(record.read_text())["error"] == answer["error"]
+    if not validates:
+        refused(battsim("validate", case), code, words)
+
+
+# files
+
+
+@pytest.mark.parametrize("text", [HALF_CELL, TORTUOSITY])
+def test_a_missing_image(tmp_path: Path, text: str) -> None:
+    case = make(tmp_path, text)
+    (case / "image.tif").unlink()
+    words = ("case.toml", 'image.file = "image.tif"', "does not exist", "relative to the case directory")
+    assert_refused(case, 4, *words)
+    assert not (case / "results").exists()
+
+
+@pytest.mark.parametrize("text", [HALF_CELL, TORTUOSITY])
+def test_a_truncated_tiff(tmp_path: Path, text: str) -> None:
+    case = make(tmp_path, text)
+    content = (case / "image.tif").read_bytes()
+    (case / "image.tif").write_bytes(content[:-40])
+    size = len(content)
+    assert_refused(case, 4, str(case / "image.tif"), "truncated", f"the file has {size - 40}", "copy it again")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", ("is empty (0 bytes)", "copy it again")), (b"no image at all", ("does not begin as a TIFF", "save it as"))],
+)
+def test_a_file_that_is_no_tiff(tmp_path: Path, content: bytes, words: tuple[str, ...]) -> None:
+    case = make(tmp_path, HALF_CELL)
+    (case / "image.tif").write_bytes(content)
+    assert_refused(case, 4, str(case / "image.tif"), *words)
+
+
+def test_a_format_that_is_not_read(tmp_path: Path) -> None:
+    case = make(tmp_path, HALF_CELL, None, ("image.tif", "image.jpg"))
+    (case / "image.jpg").write_bytes(b"x")
+    assert_refused(case, 4, "image.jpg", "'.jpg'", ".tif", ".npy")
+
+
+def test_a_colour_image(tmp_path: Path) -> None:
+    case = make(tmp_path, HALF_CELL)
+    tifffile.imwrite(case / "image.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
+    assert_refused(case, 4, str(case / "image.tif"), "colour image", "Save it as grey-scale")
+
+
+def test_a_declared_shape_that_the_file_has_not(tmp_path: Path) -> None:
+    case = make(tmp_path, HALF_CELL, None, (LABELS, f"shape = [4, 4, 8]\n{LABELS}"))
+    assert_refused(case, 4, "image.tif", "(8, 4, 4)", "shape = [4, 4, 8]", "correct shape")
+
+
+def test_a_missing_table_of_a_material(tmp_path: Path) -> None:
+    own = 'active = { base = "nmc811-chen2020", ocp = { file = "params/ocp.csv" } }'
+    case = make(tmp_path, HALF_CELL, None, ('active = "nmc811-chen2020"', own))
+    assert_refused(case, 4, "case.toml", 'materials.active.ocp.file = "params/ocp.csv"', "does not exist")
+    (case / "params").mkdir()
+    (case / "params" / "ocp.csv").write_text("x,U\n0.1,4.2\n0.5,four\n")
+    assert_refused(case, 4, "params/ocp.csv", "line 3", "'four'")
+
+
+# what the case says of the image
+
+
+@pytest.mark.parametrize("text", [HALF_CELL, TORTUOSITY])
+def test_a_label_that_is_not_in_the_image(tmp_path: Path, text: str) -> None:
+    case = make(tmp_path, text, None, (LABELS, THREE_LABELS))
+    words = ("case.toml", "image.tif", "labels.binder names the value 2", "does not occur", "0 (50.000%), 1 (50.000%)")
+    assert_refused(case, 3, *words, "Correct labels.binder, or remove it")
+
+
+@pytest.mark.parametrize("text", [HALF_CELL, TORTUOSITY])
+def test_a_value_that_is_not_in_the_case(tmp_path: Path, text: str) -> None:
+    labels = two_columns()
+    labels[0, 0, :2] = 7
+    case = make(tmp_path, text, labels)
+    assert_refused(case, 3, "case.toml", "image.tif", "neither labels nor ignore names: 7 (1.562%)", "Add each")
+
+
+def test_a_grey_image(tmp_path: Path) -> None:
+    case = make(tmp_path, HALF_CELL, np.arange(512, dtype=np.uint16).reshape(8, 8, 8))
+    assert_refused(case, 3, "case.toml", "image.tif", "512 different values", "must be segmented first")
+
+
+@pytest.mark.parametrize("text", [HALF_CELL, TORTUOSITY])
+def test_no_voxel_size(tmp_path: Path, text: str) -> None:
+    case = make(tmp_path, text, None, ('voxel_size = "1 um"\n', ""))
+    assert_refused(case, 3, "case.toml", "image needs voxel_size", 'voxel_size = "0.4 um"', "never guessed")
+    assert not (case / "results").exists()
+
+
+def test_a_crop_outside_the_image(tmp_path: Path) -> None:
+    case = make(tmp_path, HALF_CELL, None, (LABELS, f"crop = [[0, 8], [0, 4], [1, 5]]\n{LABELS}"))
+    assert_refused(case, 3, "case.toml", "crop along z is [1, 5)", "4 voxels there", "choose 0 <= start < stop <= 4")
+
+
+def test_coarser_than_the_image(tmp_path: Path) -> None:
+    case = make(tmp_path, HALF_CELL, None, (LABELS, f"coarsen = 5\n{LABELS}"))
+    assert_refused(case, 3, "case.toml", "coarsen = 5", "(8, 4, 4)", "use a smaller factor")
+
+
+# keys and values
+
+
+def test_unknown_keys_are_all_named_at_once(tmp_path: Path) -> None:
+    changes = (('voxel_size = "1 um"', 'voxel_sise = "1 um"'), ("porosity = 0.47", "porosety = 0.47"))
+    case = make(tmp_path, HALF_CELL, None, *changes)
+    words = ("case.toml has", "image.voxel_sise: unknown key; did you mean 'voxel_size'?", "'porosity'?")
+    assert_refused(case, 3, *words, "materials.separator.porosety: unknown key")
+    assert not (case / "results").exists()
+
+
+def test_a_phase_that_is_not_in_the_case(tmp_path: Path) -> None:
+    case = make(tmp_path, TORTUOSITY, None, ("pore = 1.0", "por = 1.0"))
+    assert_refused(case, 3, "case.toml", "transport.conductivity.por", "did you mean 'pore'?", "pore, active")
+
+
+def test_an_initial_voltage_out_of_reach(tmp_path: Path) -> None:
+    case = make(tmp_path, HALF_CELL, None, ("[model]", '[initial]\nvoltage = "5 V"\n[model]'))
+    assert_refused(case, 3, "case.toml", "initial.voltage = 5 V", "3.544 to 4.337 V", "choose a voltage in it")
+    assert not (case / "results").exists()
+
+
+def test_an_absurd_rate(tmp_path: Path) -> None:
+    case = make(tmp_path, HALF_CELL, None, ('"1 C"', '"5000 C"'))
+    assert_refused(case, 5, "case.toml", "protocol.0.rate = 5000 C", "1000 C", "check the unit")
+    assert not (case / "results").exists()
+
+
+# what no current can pass
+
+
+def test_a_phase_that_percolates_nowhere(tmp_path: Path) -> None:
+    labels = np.ones((6, 6, 6), np.uint8)
+    labels[2:4, 2:4, 2:4] = 0
+    case = make(tmp_path, TORTUOSITY, labels)
+    words = ("case.toml", "pore percolates along none of x, y, z", "[image] labels", "[transport] conductivity")
+    assert_refused(case, 5, *words, validates=True)
+
+
+def test_a_phase_that_percolates_along_other_axes_than_the_asked_one(tmp_path: Path) -> None:
+    labels = two_columns()
+    case = make(
+        tmp_path,
+        TORTUOSITY,
+        labels,
+        ("[transport.conductivity]", '[transport]\naxes = ["y"]\n[transport.conductivity]'),
+    )
+    assert_refused(case, 5, "case.toml", "pore percolates along none of y", validates=True)
+
+
+def test_pores_that_do_not_reach_the_separator(tmp_path: Path) -> None:
+    """A layer of impermeable binder before the electrode: no ion passes it."""
+    labels = two_columns()
+    labels[0] = 2
+    case = make(tmp_path, HALF_CELL, labels, (LABELS, THREE_LABELS), IMPERMEABLE)
+    words = ("case.toml", "no reactive face", "reaches x = 11", "of 19.5 um", "[image] labels and through_plane")
+    assert_refused(case, 5, *words, validates=True)
+
+
+def test_active_material_that_touches_no_electrolyte(tmp_path: Path) -> None:
+    """A particle wrapped in impermeable binder."""
+    labels = np.full((8, 4, 4), 2, np.uint8)
+    labels[3:6, 1:3, 1:3] = 1
+    labels[:, 0, 0] = 0
+    case = make(tmp_path, HALF_CELL, labels, (LABELS, THREE_LABELS), IMPERMEABLE)
+    words = ("case.toml", "active material touches no electrolyte", "[image] labels", "[materials.binder] transport")
+    assert_refused(case, 5, *words, validates=True)
+
+
+def test_no_solid_at_the_collector(tmp_path: Path) -> None:
+    labels = two_columns()
+    labels[-1] = 0
+    case = make(tmp_path, HALF_CELL, labels)
+    words = ("case.toml", "touches the current collector", "[image] through_plane, separator_side, crop and labels")
+    assert_refused(case, 5, *words, validates=True)
+    (case / "case.toml").write_text(HALF_CELL.replace("[materials]", 'separator_side = "high"\n[materials]', 1))
+    assert battsim("mesh", case).exit_code == 0
+
+
+def test_particles_that_no_electron_reaches(tmp_path: Path) -> None:
+    labels = np.zeros((8, 4, 4), np.uint8)
+    labels[3:6, 1:3, 1:3] = 1
+    labels[-1] = 2
+    case = make(tmp_path, HALF_CELL, labels, (LABELS, THREE_LABELS))
+    assert_refused(case, 5, "case.toml", "no reactive face joins", "use a larger crop", validates=True)
+
+
+# what was there before
+
+
+def test_a_refused_case_may_be_corrected_and_run(tmp_path: Path) -> None:
+    labels = np.ones((6, 6, 6), np.uint8)
+    labels[2:4, 2:4, 2:4] = 0
+    case = make(tmp_path, TORTUOSITY, labels)
+    assert battsim("run", case).exit_code == 5
+    labels[:, 2:4, 2:4] = 0
+    tifffile.imwrite(case / "image.tif", labels, photometric="minisblack")
+    result = battsim("run", case, "--json")
+    assert result.exit_code == 0
+    assert state_of(case / "results") == "done"
+    # a straight channel
+    assert json.loads(result.stdout)["directions"]["x"]["tau"] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_refused_run_leaves_no_old_numbers_beside_its_record(tmp_path: Path) -> None:
+    case = make(tmp_path, TORTUOSITY)
+    assert battsim("run", case).exit_code == 0
+    (case / "image.tif").write_bytes((case / "image.tif").read_bytes()[:-40])
+    refused(battsim("run", case), 2, ("finished run", "--fresh"))
+    assert (case / "results" / "summary.json").exists()
+    refused(battsim("run", case, "--fresh"), 4, ("truncated",))
+    assert_no_result(case)
