@@ -30,6 +30,8 @@ INSIDE = 1.0 - 1e-10
 """Share of the current that would fill, empty or deplete a surface up to which j may go."""
 AT_BOUND = 1e-9
 """Relative distance to a bound below which j is the bound."""
+LARGEST_POTENTIAL = 20.0
+"""Bound of abs(U) and of the diffusion potential together, V: no current exceeds what it drives through the drops."""
 FULL = 1e-13
 """Distance of a surface from empty or full that round-off leaves."""
 RELATIVE_TOLERANCE = 1e-12
@@ -89,6 +91,42 @@ class HalfCellDrops:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Kinetics:
+    """Butler-Volmer of one pair of solid and electrolyte.
+
+    Attributes
+    ----------
+    law
+        Exchange current and equilibrium potential as functions of the surface state.
+    alpha_a, alpha_c
+        Anodic and cathodic transfer coefficients.
+    f
+        F / (R T), 1/V.
+    """
+
+    law: SurfaceLaw
+    alpha_a: float
+    alpha_c: float
+    f: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellValues:
+    """What the cells on both sides of each face hold, each shape (n,).
+
+    x: stoichiometry in (0, 1); c_e: salt concentration, mol/m3, positive; dphi: phi_s - phi_e, V.
+    """
+
+    x: Floats
+    c_e: Floats
+    dphi: Floats
+
+    def at(self, faces: NDArray[np.intp]) -> CellValues:
+        """The values at some of the faces."""
+        return CellValues(self.x[faces], self.c_e[faces], self.dphi[faces])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InterfaceCurrent:
     """Current density j (A/m2, positive when lithium leaves the solid), derivatives by the cell values, surface values.
 
@@ -134,39 +172,26 @@ class _Mismatch:
     surface: SurfaceState
 
 
-def interface_current(
-    law: SurfaceLaw,
-    drops: HalfCellDrops,
-    alphas: tuple[float, float],
-    f: float,
-    x: Floats,
-    c_e: Floats,
-    dphi: Floats,
-    guess: Floats,
-) -> InterfaceCurrent:
+def interface_current(kinetics: Kinetics, drops: HalfCellDrops, cells: CellValues, guess: Floats) -> InterfaceCurrent:
     """Root j of the surface balance on every face and its derivatives.
 
     Parameters
     ----------
-    law
-        Exchange current and equilibrium potential as functions of the surface state.
+    kinetics
+        Butler-Volmer of the surface.
     drops
         Half-cell drops per A/m2.
-    alphas
-        Anodic and cathodic transfer coefficients.
-    f
-        F / (R T), 1/V.
-    x, c_e, dphi
-        Cell values: stoichiometry in (0, 1), salt concentration > 0 (mol/m3), phi_s - phi_e (V); each shape (n,).
+    cells
+        Values of the cells on both sides.
     guess
         First guess of j, shape (n,), A/m2.
     """
-    bounds = _bounds(drops, x, c_e, dphi)
-    j, converged = _bracketed_root(law, drops, alphas, f, x, c_e, dphi, guess, bounds)
-    m = _mismatch(law, drops, alphas, f, x, c_e, dphi, j)
+    bounds = _bounds(drops, cells)
+    j, converged = _bracketed_root(kinetics, drops, cells, guess, bounds)
+    m = _mismatch(kinetics, drops, cells, j)
     x_f_x = 1.0 - j * drops.dx
     c_f_c = 1.0 + j * drops.dc
-    eta_c = -j * drops.dionic - drops.dbeta * np.log(m.c_f / c_e) - drops.beta * (c_f_c / m.c_f - 1.0 / c_e)
+    eta_c = -j * drops.dionic - drops.dbeta * np.log(m.c_f / cells.c_e) - drops.beta * (c_f_c / m.c_f - 1.0 / cells.c_e)
     G_x = (m.B_eta * m.surface.dU - m.B_i0 * m.surface.di0_dx) * x_f_x
     G_c = -m.B_eta * eta_c - m.B_i0 * m.surface.di0_dc * c_f_c
     at_low = j - bounds.low <= AT_BOUND * np.abs(bounds.low)
@@ -185,29 +210,21 @@ def interface_current(
     )
 
 
-def _mismatch(
-    law: SurfaceLaw,
-    drops: HalfCellDrops,
-    alphas: tuple[float, float],
-    f: float,
-    x: Floats,
-    c_e: Floats,
-    dphi: Floats,
-    j: Floats,
-) -> _Mismatch:
-    x_f = np.clip(x - j * drops.x, FULL, 1.0 - FULL)
-    c_f = c_e + j * drops.c
-    surface = law(x_f, c_f)
-    eta = dphi - j * (drops.solid + drops.ionic) - drops.beta * np.log(c_f / c_e) - surface.U
-    B, B_eta, B_i0 = butler_volmer(eta, surface.i0, *alphas, f)
+def _mismatch(kinetics: Kinetics, drops: HalfCellDrops, cells: CellValues, j: Floats) -> _Mismatch:
+    x_f = np.clip(cells.x - j * drops.x, FULL, 1.0 - FULL)
+    c_f = cells.c_e + j * drops.c
+    surface = kinetics.law(x_f, c_f)
+    eta = cells.dphi - j * (drops.solid + drops.ionic) - drops.beta * np.log(c_f / cells.c_e) - surface.U
+    B, B_eta, B_i0 = butler_volmer(eta, surface.i0, kinetics.alpha_a, kinetics.alpha_c, kinetics.f)
     eta_j = -(drops.solid + drops.ionic) - drops.beta * drops.c / c_f + surface.dU * drops.x
     i0_j = -surface.di0_dx * drops.x + surface.di0_dc * drops.c
     return _Mismatch(j - B, 1.0 - B_eta * eta_j - B_i0 * i0_j, B_eta, B_i0, x_f, c_f, eta, surface)
 
 
-def _bounds(drops: HalfCellDrops, x: Floats, c_e: Floats, dphi: Floats) -> _Bounds:
+def _bounds(drops: HalfCellDrops, cells: CellValues) -> _Bounds:
     """Currents between which the root lies: none empties or fills the surface, none exceeds the ohmic limit."""
-    ohmic = (np.abs(dphi) + 20.0) / (drops.solid + drops.ionic)
+    x, c_e = cells.x, cells.c_e
+    ohmic = (np.abs(cells.dphi) + LARGEST_POTENTIAL) / (drops.solid + drops.ionic)
     with np.errstate(divide="ignore", invalid="ignore"):
         solid, salt = drops.x > 0.0, drops.c > 0.0
         fill = np.where(solid, (1.0 - x) / drops.x, np.inf)
@@ -227,26 +244,18 @@ def _bounds(drops: HalfCellDrops, x: Floats, c_e: Floats, dphi: Floats) -> _Boun
 
 
 def _bracketed_root(
-    law: SurfaceLaw,
-    drops: HalfCellDrops,
-    alphas: tuple[float, float],
-    f: float,
-    x: Floats,
-    c_e: Floats,
-    dphi: Floats,
-    guess: Floats,
-    bounds: _Bounds,
+    kinetics: Kinetics, drops: HalfCellDrops, cells: CellValues, guess: Floats, bounds: _Bounds
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Newton on j, replaced by bisection wherever it leaves the bracket; faces that have converged drop out."""
     low, high = bounds.low.copy(), bounds.high.copy()
     j = np.clip(guess, 0.999 * low, 0.999 * high)
     todo = np.arange(j.size)
-    here = drops
+    here, values = drops, cells
     for _ in range(MAX_ITERATIONS):
         if todo.size == 0:
             break
         j_old = j[todo]
-        m = _mismatch(law, here, alphas, f, x[todo], c_e[todo], dphi[todo], j_old)
+        m = _mismatch(kinetics, here, values, j_old)
         above = m.G > 0.0
         high[todo] = np.where(above, j_old, high[todo])
         low[todo] = np.where(above, low[todo], j_old)
@@ -257,7 +266,7 @@ def _bracketed_root(
         j[todo] = j_new
         open_faces = (np.abs(j_new - j_old) > tolerance) & (high[todo] - low[todo] > tolerance)
         todo = todo[open_faces]
-        here = drops.at(todo)
+        here, values = drops.at(todo), cells.at(todo)
     converged = np.ones(j.size, dtype=bool)
     converged[todo] = False
     return j, converged

@@ -6,7 +6,7 @@ import pytest
 from battsim.constants import FARADAY, GAS_CONSTANT
 from battsim.materials.library import active_material, electrolyte
 from battsim.materials.types import open_circuit
-from battsim.physics.interface import HalfCellDrops, SurfaceState, interface_current
+from battsim.physics.interface import CellValues, HalfCellDrops, Kinetics, SurfaceState, interface_current
 from battsim.physics.kinetics import butler_volmer
 
 T = 298.15
@@ -46,7 +46,7 @@ def drops_at(x, c, distance=1e-6, scale=1.0):
 
 def current(x, c, dphi, scale=1.0, guess=None):
     guess = np.zeros(x.shape) if guess is None else guess
-    return interface_current(law, drops_at(x, c, scale=scale), ALPHAS, F_RT, x, c, dphi, guess)
+    return interface_current(Kinetics(law, *ALPHAS, F_RT), drops_at(x, c, scale=scale), CellValues(x, c, dphi), guess)
 
 
 def mismatch(r, x, c, dphi, scale=1.0):
@@ -150,7 +150,7 @@ def test_salt_limits_the_current_where_kinetics_does_not():
     shares = []
     for volts in (0.1, 0.3, 1.0):
         dphi = open_circuit(ACTIVE, x, T)[0] - volts
-        r = interface_current(law, d, ALPHAS, F_RT, x, c, dphi, np.zeros(1))
+        r = interface_current(Kinetics(law, *ALPHAS, F_RT), d, CellValues(x, c, dphi), np.zeros(1))
         shares.append(float(r.j[0] / limit[0]))
     assert shares[0] < shares[1] < shares[2] <= 1.0
     # at 1 V the surface holds exp(-alpha_c f) of the salt, or the bracket's 1e-10
@@ -161,7 +161,20 @@ def test_salt_limits_the_current_where_kinetics_does_not():
 def test_solid_limits_the_current_where_the_surface_is_full():
     x, c = np.array([0.5]), np.array([1000.0])
     d = replace(drops_at(x, c), c=np.zeros(1), dc=np.zeros(1), ionic=np.full(1, 1e-9), solid=np.full(1, 1e-9))
-    full = interface_current(law, d, ALPHAS, F_RT, x, c, np.full(1, -3.0), np.zeros(1))
-    empty = interface_current(law, d, ALPHAS, F_RT, x, c, np.full(1, 8.0), np.zeros(1))
+    full = interface_current(Kinetics(law, *ALPHAS, F_RT), d, CellValues(x, c, np.full(1, -3.0)), np.zeros(1))
+    empty = interface_current(Kinetics(law, *ALPHAS, F_RT), d, CellValues(x, c, np.full(1, 8.0)), np.zeros(1))
     assert full.j[0] == pytest.approx(-0.5 / d.x[0], rel=1e-6)
     assert empty.j[0] == pytest.approx(0.5 / d.x[0], rel=1e-6)
+
+
+@pytest.mark.parametrize(("x", "c_e", "beyond"), [(0.999, 1000.0, -1.2), (0.9999, 1000.0, -1.5), (1e-5, 1000.0, 2.5)])
+def test_a_surface_that_mass_transfer_limits_has_the_derivatives_of_its_limit(x, c_e, beyond):
+    x, c_e = np.array([x]), np.array([c_e])
+    dphi = open_circuit(ACTIVE, x, T)[0] + beyond
+    r = current(x, c_e, dphi)
+    h = 1e-4 * np.minimum(x, 1.0 - x)
+    by_difference = (current(x + h, c_e, dphi).j - current(x - h, c_e, dphi).j) / (2 * h)
+    # the limit j(x) is smooth: the difference quotient is off by h^2
+    np.testing.assert_allclose(r.dj_dx, by_difference, rtol=1e-6)
+    assert r.dj_dphi == 0.0
+    assert current(x, c_e, dphi + 1e-3).j == pytest.approx(r.j, rel=1e-9)

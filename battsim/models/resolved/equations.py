@@ -24,7 +24,14 @@ from battsim.models.resolved.network import HalfCellNetwork, ReactiveFaces, half
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.models.resolved.state import Layout
 from battsim.physics.electrolyte import SaltFluxes, SaltLaw, salt_fluxes
-from battsim.physics.interface import HalfCellDrops, InterfaceCurrent, SurfaceState, interface_current
+from battsim.physics.interface import (
+    CellValues,
+    HalfCellDrops,
+    InterfaceCurrent,
+    Kinetics,
+    SurfaceState,
+    interface_current,
+)
 from meshing.mesh import Mesh
 
 Floats = NDArray[np.float64]
@@ -274,7 +281,8 @@ class HalfCell:
             return SurfaceState(i0, di0_dx, di0_dc, U, dU)
 
         dphi = phi_s[faces.electronic] - phi_e[faces.ionic]
-        return interface_current(surface, drops, (active.alpha_a, active.alpha_c), self.f, x, c, dphi, guess)
+        kinetics = Kinetics(surface, active.alpha_a, active.alpha_c, self.f)
+        return interface_current(kinetics, drops, CellValues(x, c, dphi), guess)
 
     def _counter(self, c_e: Floats, phi_e: Floats, guess: Floats) -> InterfaceCurrent:
         """Dissolution (positive) of the lithium-metal counter electrode at potential zero."""
@@ -287,8 +295,8 @@ class HalfCell:
             none = np.zeros_like(x_f)
             return SurfaceState(i0, none, di0_dc, none, none)
 
-        alphas = (counter.alpha_a, counter.alpha_c)
-        return interface_current(surface, drops, alphas, self.f, zero + 0.5, c, -phi_e[faces.ionic], guess)
+        kinetics = Kinetics(surface, counter.alpha_a, counter.alpha_c, self.f)
+        return interface_current(kinetics, drops, CellValues(zero + 0.5, c, -phi_e[faces.ionic]), guess)
 
     def _ionic_drops(self, faces: ReactiveFaces, c: Floats, *, x: Floats, dx: Floats, solid: Floats) -> HalfCellDrops:
         p = self._salt.at(c)
