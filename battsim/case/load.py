@@ -15,6 +15,7 @@ from battsim.case.messages import explain, join, shown, suggest
 from battsim.case.schema import Case, ResolvedCase, TortuosityCase
 from battsim.case.unavailable import not_available
 from battsim.errors import CaseError, ImpossibleError, InputError
+from battsim.materials.charge import stoichiometry_at_voltage
 from battsim.materials.library import ACTIVE_MATERIALS, COUNTER_ELECTRODES, ELECTROLYTES
 
 CASE_FILE = "case.toml"
@@ -170,11 +171,16 @@ def _material_problems(case: ResolvedCase) -> Iterator[str]:
 
 
 def _check_active_material(case: ResolvedCase, file: str) -> None:
-    """Build it once: formulas are read, and curves tried out over their range."""
+    """Build it once: formulas are read, curves tried out over their range, and the initial voltage found on them."""
     try:
-        active_material(case)
+        active = active_material(case)
     except CaseError as error:
         raise CaseError(f"{file}: materials.active: {error}") from None
+    if case.initial.voltage is not None:
+        try:
+            stoichiometry_at_voltage(active, case.initial.voltage, case.conditions.temperature)
+        except CaseError as error:
+            raise CaseError(f"{file}: {error}") from None
 
 
 def _outside(case: Case, allow_outside: bool) -> Iterator[str]:

@@ -14,6 +14,7 @@ from battsim.errors import CaseError, NotConvergedError
 from battsim.output.record import recorded, write_json
 from battsim.run.build import build_image, build_mesh
 from battsim.run.half_cell import run_half_cell
+from battsim.run.place import named_after
 from battsim.run.tortuosity import run_tortuosity
 
 __all__ = ["build_image", "build_mesh", "run_case"]
@@ -37,10 +38,12 @@ def run_case(case: Case, *, results: Path, progress: Callable[[float, str], None
     inputs = {key: case.locate(name) for key, name in files_of(case).items()}
     if (case.directory / CASE_FILE).is_file():
         inputs[CASE_FILE] = case.directory / CASE_FILE
-    # BLAS threads wait for each other actively: more of them than the user grants slow down everything else
+    # short vectors gain nothing from BLAS threads, which wait for each other so busily that a run takes up to four
+    # times as long on a machine that has other work
     with (
-        threadpool_limits(limits=case.solver.threads, user_api="blas"),
+        threadpool_limits(limits=1, user_api="blas"),
         recorded(results, inputs=inputs, seed=seed, threads=case.solver.threads),
+        named_after(case),
     ):
         write_json(results / "case.resolved.json", case.resolved())
         if isinstance(case, ResolvedCase):

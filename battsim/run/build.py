@@ -14,6 +14,7 @@ from battsim.errors import ResourceError
 from battsim.materials.library import counter_electrode, electrolyte
 from battsim.models.resolved.network import ACTIVE, BINDER, PORE, SEPARATOR
 from battsim.models.resolved.parameters import Binder, HalfCellParameters, IonicPhase
+from battsim.run.place import named_after
 from meshing.generate import spheres
 from meshing.image import Orientation, VoxelImage, coarsen, crop
 from meshing.mesh import Mesh
@@ -37,14 +38,20 @@ def build_image(case: Case) -> VoxelImage:
         Where the image does not fit into memory.
     """
     described = case.image
-    image = _generated(case) if described.generate is not None else _read(case)
-    if described.crop is not None:
-        image = crop(image, described.crop)
-    image = rename_axes(coarsen(image, described.coarsen), described.axes)
+    with named_after(case, _image_key(case)):
+        image = _generated(case) if described.generate is not None else _read(case)
+        if described.crop is not None:
+            image = crop(image, described.crop)
+        image = rename_axes(coarsen(image, described.coarsen), described.axes)
     image = orientation(case).apply(image)
     if isinstance(case, ResolvedCase) and case.materials.binder.transport in MERGED:
         return _merged(image, BINDER, MERGED[case.materials.binder.transport])
     return image
+
+
+def _image_key(case: Case) -> str:
+    """Where the case describes its image."""
+    return "[image.generate]" if case.image.file is None else f'[image] file = "{case.image.file}"'
 
 
 def orientation(case: Case) -> Orientation:
@@ -61,7 +68,8 @@ def build_mesh(case: Case, image: VoxelImage) -> Mesh:
     separator = case.materials.separator
     finest = min(image.voxel_size[0], separator.thickness / separator.layers)
     layers = graded_layers(separator.thickness, separator.layers, finest)
-    return voxel_mesh(image, layers=layers, layer_phase=SEPARATOR, inside=ACTIVE)
+    with named_after(case, _image_key(case)):
+        return voxel_mesh(image, layers=layers, layer_phase=SEPARATOR, inside=ACTIVE)
 
 
 def half_cell_parameters(case: ResolvedCase) -> HalfCellParameters:

@@ -80,9 +80,10 @@ def run_half_cell(case: ResolvedCase, results: Path, report: Report) -> dict[str
         Where a solver gives up without a physical reason.
     """
     report(0.0, "image and mesh")
+    parameters = half_cell_parameters(case)
+    x_start = initial_stoichiometry(case, parameters)
     image = build_image(case)
     mesh = build_mesh(case, image)
-    parameters = half_cell_parameters(case)
     cell = HalfCell(mesh, parameters)
     report(0.0, f"microstructure of {image.labels.size} voxels")
     measured = microstructure(
@@ -96,7 +97,7 @@ def run_half_cell(case: ResolvedCase, results: Path, report: Report) -> dict[str
             _field_writer(case, results, cell, mesh, image),
             report,
         )
-        tally, number, reason = _run_protocol(case, cell, sinks)
+        tally, number, reason = _run_protocol(case, cell, sinks, x_start)
     report(1.0, "pictures")
     _draw(case, results, image)
     return summary(
@@ -155,10 +156,10 @@ def initial_stoichiometry(case: ResolvedCase, parameters: HalfCellParameters) ->
     return stoichiometry_at_soc(parameters.active, initial.soc)
 
 
-def _run_protocol(case: ResolvedCase, cell: HalfCell, sinks: Sinks) -> tuple[Tally, int, str]:
+def _run_protocol(case: ResolvedCase, cell: HalfCell, sinks: Sinks, x_start: float) -> tuple[Tally, int, str]:
     """All steps of the protocol: sums, number of the last step, and why it ended."""
     linear = BlockSolver(cell.networks, SWEEP_ORDER)
-    u, reference = cell.uniform_state(initial_stoichiometry(case, cell.parameters))
+    u, reference = cell.uniform_state(x_start)
     state, tally, reason = State(0.0, u, reference), None, ""
     for number, step in enumerate(case.protocol):
         state, tally, reason = _run_step(case, cell, linear, sinks, number, step, state, tally)
@@ -195,13 +196,14 @@ def _run_step(
     if limits.voltage is not None and (tally.now.voltage - limits.voltage) * current <= 0.0:
         return state, tally, "voltage"
     target = _target_charge(cell, step, current, tally)
-    begun = tally.charge
+    begun, charge = state.time, tally.charge
     for taken in integrate(transient, linear, control, limits, settings, (state.time, u, reference)):
         state = State(taken.time, taken.u, taken.reference)
         tally = _record(cell, sinks, number, taken, tally, scale)
         if taken.stop or _due(taken.time, limits):
             sinks.fields.save(taken.time, taken.u, taken.reference, taken.evaluation)
-        share = abs(tally.charge - begun) / target if target else taken.time / limits.time
+        passed = (taken.time - begun) / (limits.time - begun)
+        share = abs(tally.charge - charge) / target if target else passed
         sinks.report(
             (number + min(share, 1.0)) / len(case.protocol),
             f"{step.step} {taken.time:.0f} s, {tally.now.voltage:.4f} V, step {taken.dt:.3g} s",

@@ -135,10 +135,11 @@ def test_a_chain_of_resistors_has_the_potential_of_ohms_law():
     chain = Network(np.arange(n - 1), np.arange(1, n), np.full(n - 1, 4.0), np.eye(1, n)[0] * 4.0, position)
     A, mg = chain.matrix(), chain.multigrid()
     assert len(mg.level_sizes) > 1
-    result = fgmres(lambda v: A @ v, np.eye(1, n, n - 1)[0], mg.apply, rtol=1e-12)
+    # 375 V times 8 S in double precision leave 1e-12 A: the residual cannot fall further
+    result = fgmres(lambda v: A @ v, np.eye(1, n, n - 1)[0], mg.apply, rtol=1e-11)
     assert result.converged
     # condition number 1e6 times the residual
-    np.testing.assert_allclose(result.x, (1 + np.arange(n)) / 4.0, rtol=1e-6)
+    np.testing.assert_allclose(result.x, (1 + np.arange(n)) / 4.0, rtol=1e-5)
 
 
 def test_an_empty_row_keeps_zero_and_a_floating_part_gets_finite_values_that_solve_it():
