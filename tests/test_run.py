@@ -182,6 +182,15 @@ def test_coarsening_takes_blocks(tmp_path: Path, base: Ran) -> None:
     assert coarse.summary["cells"] == (7 + 3) * 25
     # a majority among eight voxels moves fractions by some per cent
     assert measured["phases"]["active"]["volume_fraction"] == pytest.approx(0.5, abs=0.05)
+    change = measured["coarsening"]
+    assert change["factor"] == 2
+    assert change["before"]["volume_fractions"]["active"] == pytest.approx(0.5, abs=1e-3)  # to one voxel
+    assert change["after"]["volume_fractions"] == {k: v["volume_fraction"] for k, v in measured["phases"].items()}
+    assert (
+        change["after"]["area_per_volume_1_m"]["active|pore"] < change["before"]["area_per_volume_1_m"]["active|pore"]
+    )
+    assert any(line.startswith("coarsen = 2 changed") for line in coarse.summary["warnings"])
+    assert "coarsening" not in base.microstructure
     # cells twice as thick beneath the surface: the jump of its concentration is seen later and larger
     assert 0.005 < base.voltage[-1] - coarse.voltage[-1] < 0.05
 

@@ -34,6 +34,7 @@ from battsim.post.cell import (
 )
 from battsim.post.microstructure import microstructure
 from battsim.run.build import build_image, build_mesh, half_cell_parameters, orientation
+from battsim.run.coarsening import coarsening, coarsening_warnings
 from battsim.solvers.block import BlockSolver
 from battsim.solvers.integrate import consistent_start, integrate
 from battsim.solvers.stepping import IntegrationSettings, Limits, Step
@@ -89,7 +90,8 @@ def run_half_cell(case: ResolvedCase, results: Path, report: Report) -> dict[str
     measured = microstructure(
         image, mesh, parameters, orientation=orientation(case), left_out=cell.network.determined.left_out
     )
-    write_json(results / "microstructure.json", measured)
+    coarser = coarsening(case)
+    write_json(results / "microstructure.json", measured | coarser)
     with ExitStack() as stack:
         sinks = Sinks(
             stack.enter_context(TableWriter(results / "timeseries.csv", TIMESERIES_COLUMNS)),
@@ -100,14 +102,9 @@ def run_half_cell(case: ResolvedCase, results: Path, report: Report) -> dict[str
         tally, number, reason = _run_protocol(case, cell, sinks, x_start)
     report(1.0, "pictures")
     _draw(case, results, image)
-    return summary(
-        cell,
-        mesh,
-        tally,
-        protocol_step=number,
-        reason=reason,
-        current_1C=_one_c(case, cell) / cell.network.cross_section,
-    )
+    current_1C = _one_c(case, cell) / cell.network.cross_section
+    found = summary(cell, mesh, tally, protocol_step=number, reason=reason, current_1C=current_1C)
+    return found | {"warnings": [*found["warnings"], *coarsening_warnings(coarser)]}
 
 
 def _field_writer(case: ResolvedCase, results: Path, cell: HalfCell, mesh: Mesh, image: VoxelImage) -> FieldWriter:

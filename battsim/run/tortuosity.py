@@ -12,6 +12,7 @@ from battsim.errors import ImpossibleError
 from battsim.output.record import write_json
 from battsim.post.transport import effective_transport
 from battsim.run.build import build_image
+from battsim.run.coarsening import coarsening, coarsening_warnings
 from meshing.measure import measure_phases
 
 
@@ -27,8 +28,13 @@ def run_tortuosity(case: TortuosityCase, results: Path, report: Callable[[float,
     image = build_image(case)
     transport = case.transport
     phases = measure_phases(image)
-    measured = {"voxel_size_m": image.voxel_size, "shape": image.shape}
-    write_json(results / "microstructure.json", {**measured, "phases": {k: asdict(v) for k, v in phases.items()}})
+    measured = {
+        "voxel_size_m": image.voxel_size,
+        "shape": image.shape,
+        "phases": {name: asdict(found) for name, found in phases.items()},
+    }
+    coarser = coarsening(case)
+    write_json(results / "microstructure.json", measured | coarser)
     directions = {}
     for number, axis in enumerate(transport.axes):
         report((number + 0.5) / (len(transport.axes) + 0.5), f"transport along {axis}")
@@ -50,4 +56,9 @@ def run_tortuosity(case: TortuosityCase, results: Path, report: Callable[[float,
         )
     report(1.0, "done")
     porosity = sum(transport.porosity[name] * image.volume_fraction(name) for name in transport.conductivity)
-    return {"kind": "tortuosity", "porosity": porosity, "directions": directions}
+    return {
+        "kind": "tortuosity",
+        "porosity": porosity,
+        "directions": directions,
+        "warnings": coarsening_warnings(coarser),
+    }

@@ -1,0 +1,52 @@
+"""What coarsening an image changed: volume fractions and interface areas before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from battsim.case import Case
+from battsim.run.build import fine_image
+from meshing.image import VoxelImage, coarsen
+from meshing.measure import measure_interfaces
+
+
+def coarsening(case: Case) -> dict[str, Any]:
+    """Entry "coarsening" of microstructure.json; empty where the image keeps its voxels.
+
+    Volume fractions, and area per volume (1/m) of each interface, of the image before and after; array axes, without
+    the separator.
+    """
+    if case.image.coarsen == 1:
+        return {}
+    before = fine_image(case)
+    after = coarsen(before, case.image.coarsen)
+    return {"coarsening": {"factor": case.image.coarsen, "before": _measures(before), "after": _measures(after)}}
+
+
+def coarsening_warnings(entry: dict[str, Any]) -> list[str]:
+    """One line on what coarsening changed; none where there was none."""
+    if not entry:
+        return []
+    before, after = entry["coarsening"]["before"], entry["coarsening"]["after"]
+    fractions = [
+        f"{name} {share:.4f} to {after['volume_fractions'][name]:.4f}"
+        for name, share in before["volume_fractions"].items()
+    ]
+    areas = [
+        f"{name} by {100.0 * (after['area_per_volume_1_m'].get(name, 0.0) / area - 1.0):+.1f} %"
+        for name, area in before["area_per_volume_1_m"].items()
+        if area > 0.0
+    ]
+    return [
+        f"coarsen = {entry['coarsening']['factor']} changed volume fractions ({', '.join(fractions)}) and interface "
+        f"areas ({', '.join(areas)})"
+    ]
+
+
+def _measures(image: VoxelImage) -> dict[str, dict[str, float]]:
+    return {
+        "volume_fractions": {name: image.volume_fraction(name) for name in image.phases},
+        "area_per_volume_1_m": {
+            name: found.area_per_volume_1_m for name, found in measure_interfaces(image, first="active").items()
+        },
+    }
