@@ -59,6 +59,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
             for warning in value:
                 typer.echo(f"warning: {warning}", err=True)
         elif isinstance(value, Mapping):
+            if not value:
+                continue
             typer.echo(f"{name}: {', '.join(f'{key} {_shown(inner)}' for key, inner in value.items())}")
         elif not isinstance(value, list):
             typer.echo(f"{name}: {_shown(value)}")
