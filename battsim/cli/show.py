@@ -58,11 +58,9 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         elif name == "warnings":
             for warning in value:
                 typer.echo(f"warning: {warning}", err=True)
-        elif isinstance(value, Mapping):
-            if not value:
-                continue
+        elif isinstance(value, Mapping) and value:
             typer.echo(f"{name}: {', '.join(f'{key} {_shown(inner)}' for key, inner in value.items())}")
-        elif not isinstance(value, list):
+        elif not isinstance(value, list | Mapping):
             typer.echo(f"{name}: {_shown(value)}")
 
 
