@@ -144,5 +144,6 @@ def test_a_whole_discharge_at_1_c(tmp_path: Path, cathode: Path) -> None:
     assert_sound(tmp_path / "results", summary)
     series = read_table(tmp_path / "results" / "timeseries.csv")
     assert series["voltage_V"][-1] == pytest.approx(3.5, abs=1e-9)
-    # 1 C empties a thin electrode of small particles almost wholly in an hour
-    assert 3000.0 < summary["stop"]["time_s"] < 3700.0
+    # an earlier run of our own at the same time_rtol; 0.2 % is many times what that leaves open, and above an hour
+    # since 3.5 V is below the potential at soc = 0
+    assert summary["stop"]["time_s"] == pytest.approx(3663.9, rel=2e-3)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from battsim.errors import ImpossibleError
 from battsim.fvm.operators import face_conductance
 from battsim.models.resolved.parameters import HalfCellParameters
-from battsim.models.resolved.potentials import Conductors, Determined, determined_potentials
+from battsim.models.resolved.potentials import Conductors, Determined, components, determined_potentials
 from meshing.mesh import Floats, Interface, Ints, Mesh
 
 ACTIVE, BINDER, PORE, SEPARATOR = "active", "binder", "pore", "separator"
@@ -219,14 +219,9 @@ def _counter_faces(ionic: Ints, area: Floats, distance: Floats, b: Floats) -> Re
 
 def _counts_for_capacity(mesh: Mesh, reactive: tuple[Interface, ...], determined: Determined) -> NDArray[np.bool_]:
     """Active cells whose electrons reach the collector, in a cluster that touches electrolyte joined to the counter."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     active = mesh.in_phase(ACTIVE)
     inner = active[mesh.owner] & active[mesh.neighbour]
-    edges = (mesh.owner[inner], mesh.neighbour[inner])
-    graph = coo_array((np.ones(edges[0].size, np.int8), edges), shape=(mesh.n_cells, mesh.n_cells))
-    cluster = connected_components(graph.tocsr(), directed=False)[1]
+    cluster = components([(mesh.owner[inner], mesh.neighbour[inner])], mesh.n_cells)
     wetted = np.zeros(cluster.max() + 1, dtype=bool)
     for pair in reactive:
         wetted[cluster[pair.first[determined.at_counter[pair.second]]]] = True
