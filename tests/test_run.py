@@ -22,6 +22,7 @@ from battsim.materials.types import open_circuit
 from battsim.output.record import state_of
 from battsim.output.tables import read_table
 from battsim.run import build_image, run_case
+from battsim.run.half_cell import draw_half_cell
 from meshing.image import VoxelImage
 
 SHAPE = (14, 10, 10)
@@ -113,7 +114,7 @@ def image_file(directory: Path, voxels: np.ndarray, **keys: Any) -> dict[str, An
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take as long as these runs; `base`, which is run before, has them."""
-    monkeypatch.setattr("battsim.run.half_cell._draw", lambda *_: None)
+    monkeypatch.setattr("battsim.run.draw_half_cell", lambda *_: None)
 
 
 def open_circuit_at(x: float) -> float:
@@ -583,3 +584,17 @@ def test_templates_build(tmp_path: Path) -> None:
     template = Path(battsim.__file__).parent / "templates" / "half-cell" / "case.toml"
     (tmp_path / "case.toml").write_bytes(template.read_bytes())
     assert build_image(load_case(tmp_path)).shape == (60, 20, 20)
+
+
+def test_a_picture_that_fails_costs_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr("battsim.run.draw_half_cell", draw_half_cell)
+    monkeypatch.setattr("battsim.run.half_cell.voltage_curve", broken)
+    told: list[str] = []
+    case = read_case(CASE, tmp_path)
+    run_case(case, results=tmp_path / "results", progress=lambda _, message: told.append(message))
+    assert state_of(tmp_path / "results") == "done"
+    assert json.loads((tmp_path / "results" / "summary.json").read_text())["stop"]["reason"] == "time"
+    assert any("pictures were not drawn: RuntimeError: no fonts" in message for message in told)

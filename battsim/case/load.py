@@ -174,8 +174,8 @@ def _check_active_material(case: ResolvedCase, file: str) -> None:
     """Build it once: formulas are read, curves tried out over their range, and the initial voltage found on them."""
     try:
         active = active_material(case)
-    except CaseError as error:
-        raise CaseError(f"{file}: materials.active: {error}") from None
+    except (CaseError, InputError) as error:
+        raise type(error)(f"{file}: materials.active: {error}") from None
     if case.initial.voltage is not None:
         try:
             stoichiometry_at_voltage(active, case.initial.voltage, case.conditions.temperature)

@@ -301,7 +301,7 @@ def summary(
         "stop": {
             "reason": stop_reason(reason, tally.now.outside_share),
             "step": protocol_step,
-            "time_s": tally.now.time,
+            "time_s": float(tally.now.time),
         },
         "capacity_Ah_m2": _over(charge, area),
         "capacity_mAh_g": _over(charge, mass),  # Ah/kg

@@ -13,7 +13,7 @@ from battsim.case.load import CASE_FILE
 from battsim.errors import CaseError, NotConvergedError
 from battsim.output.record import recorded, write_json
 from battsim.run.build import build_image, build_mesh
-from battsim.run.half_cell import run_half_cell
+from battsim.run.half_cell import draw_half_cell, run_half_cell
 from battsim.run.place import named_after
 from battsim.run.tortuosity import run_tortuosity
 
@@ -53,6 +53,8 @@ def run_case(case: Case, *, results: Path, progress: Callable[[float, str], None
         write_json(results / "summary.json", summary)
         if summary.get("capacity_Ah_m2", 0.0) is None:
             raise NotConvergedError("; ".join(summary["warnings"]))
+        if isinstance(case, ResolvedCase):
+            draw_half_cell(case, results, report)
     return summary
 
 
