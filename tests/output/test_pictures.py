@@ -81,7 +81,7 @@ def test_a_picture_leaves_the_callers_settings_alone(tmp_path):
     with mpl.rc_context({"font.size": 17.0}):
         voltage_curve(tmp_path / "v.svg", columns())
         assert mpl.rcParams["font.size"] == 17.0
-    assert (tmp_path / "v.svg").read_text().lstrip().startswith("<?xml")
+    assert (tmp_path / "v.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((12, 5, 6), "x"), ((6, 6, 6), "x"), ((5, 20, 6), "y")])
