@@ -193,7 +193,8 @@ def _run_step(
     state = State(state.time, u, reference)
     tally = begin(snapshot(cell, state.time, u, reference, evaluation), scale, earlier)
     sinks.timeseries.append(timeseries_row(cell, number, tally.now, tally))
-    sinks.fields.save(state.time, u, reference, evaluation)
+    if number == 0:  # later steps start at the time of the saved end of the one before: potentials jump there
+        sinks.fields.save(state.time, u, reference, evaluation)
     limits, by_capacity = _limits(case, cell, step, current, state.time)
     if limits.voltage is not None and (tally.now.voltage - limits.voltage) * current <= 0.0:
         return state, tally, "voltage"
