@@ -127,7 +127,7 @@ class TimeSolver(Solver):
 
 
 class Output(Table):
-    """`[output]`: which fields are saved, and how often (s); `every` None: at the start, and at the end of each step."""
+    """`[output]`: fields to save, and how often (s); `every` None: at the start, and at the end of each step."""
 
     fields: tuple[Field3D, ...] = ("c_e", "phi_e", "c_s", "phi_s", "j")
     every: Duration | None = 300.0
