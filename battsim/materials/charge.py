@@ -19,6 +19,11 @@ def soc_at_stoichiometry(material: ActiveMaterial, x: float) -> float:
     return (x - material.stoichiometry_soc0) / (material.stoichiometry_soc100 - material.stoichiometry_soc0)
 
 
+def potential_at(material: ActiveMaterial, x: float, temperature: float) -> float:
+    """Open-circuit potential at one stoichiometry, V."""
+    return float(open_circuit(material, np.array([x]), temperature)[0][0])
+
+
 def stoichiometry_at_voltage(material: ActiveMaterial, voltage: float, temperature: float) -> float:
     """Stoichiometry whose open-circuit potential is `voltage`, inside the fitted range.
 
@@ -28,7 +33,7 @@ def stoichiometry_at_voltage(material: ActiveMaterial, voltage: float, temperatu
         Where the open-circuit potential does not take that value there.
     """
     low, high = material.fitted
-    U_low, U_high = (float(open_circuit(material, np.array([x]), temperature)[0][0]) for x in (low, high))
+    U_low, U_high = (potential_at(material, x, temperature) for x in (low, high))
     if not min(U_low, U_high) <= voltage <= max(U_low, U_high):
         raise CaseError(
             f"initial.voltage = {voltage:g} V is outside the open-circuit potential of {material.name}, "
@@ -36,7 +41,4 @@ def stoichiometry_at_voltage(material: ActiveMaterial, voltage: float, temperatu
             "or give soc or stoichiometry"
         )
 
-    def excess(x: float) -> float:
-        return float(open_circuit(material, np.array([x]), temperature)[0][0]) - voltage
-
-    return float(brentq(excess, low, high, xtol=1e-14))
+    return float(brentq(lambda x: potential_at(material, x, temperature) - voltage, low, high, xtol=1e-14))

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from battsim.constants import SECONDS_PER_HOUR
+from battsim.materials.charge import soc_at_stoichiometry
 from battsim.models.resolved.equations import Evaluation, HalfCell
 from battsim.models.resolved.network import ACTIVE, SEPARATOR
 from battsim.post.losses import Losses, losses, mean_stoichiometry
@@ -31,7 +33,6 @@ from meshing.mesh import Mesh
 Floats = NDArray[np.float64]
 Row = dict[str, float | int | None]
 
-SECONDS_PER_HOUR = 3600.0
 LARGEST_IMBALANCE = 1e-8
 """Past it in any of BALANCES no number stands."""
 BALANCES = ("lithium_imbalance", "charge_imbalance", "salt_drift")
@@ -225,7 +226,6 @@ def _seen(tally: Tally, now: Snapshot) -> Tally:
 def timeseries_row(cell: HalfCell, protocol_step: int, now: Snapshot, tally: Tally) -> Row:
     """Row of timeseries.csv; losses are None at rest, and where they do not sum to U(x_mean) - V."""
     area, active = cell.network.cross_section, cell.parameters.active
-    window = active.stoichiometry_soc0 - active.stoichiometry_soc100
     row: Row = {
         "time_s": now.time,
         "step": protocol_step,
@@ -233,7 +233,7 @@ def timeseries_row(cell: HalfCell, protocol_step: int, now: Snapshot, tally: Tal
         "voltage_V": now.voltage,
         "capacity_Ah_m2": tally.charge / SECONDS_PER_HOUR / area,
         "energy_Wh_m2": tally.energy / SECONDS_PER_HOUR / area,
-        "soc": (active.stoichiometry_soc0 - now.x_mean) / window,
+        "soc": soc_at_stoichiometry(active, now.x_mean),
         "c_e_min_mol_m3": now.c_e[0],
         "c_e_max_mol_m3": now.c_e[1],
         "x_surf_min": now.x_surface[0],

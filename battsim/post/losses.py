@@ -34,14 +34,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from battsim.materials.types import open_circuit
+from battsim.constants import SECONDS_PER_HOUR
+from battsim.materials.charge import potential_at
 from battsim.models.resolved.equations import Evaluation, HalfCell
 
 Floats = NDArray[np.float64]
 
 SMALLEST_RATE = 1e-6
 """C-rate below which the cell counts as at rest."""
-SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def losses(cell: HalfCell, u: Floats, reference: float, evaluation: Evaluation) 
     if abs(current) < SMALLEST_RATE * cell.capacity / SECONDS_PER_HOUR:
         return None
     x_mean = mean_stoichiometry(cell, u)
-    U_mean = float(open_circuit(cell.parameters.active, np.array([x_mean]), cell.parameters.temperature)[0][0])
+    U_mean = potential_at(cell.parameters.active, x_mean, cell.parameters.temperature)
     reaction, i = evaluation.reaction, cell.network.reactive.area * evaluation.reaction.j
     ohmic, concentration = _ionic(cell, u, evaluation)
     return Losses(

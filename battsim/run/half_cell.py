@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from battsim.case import ResolvedCase
 from battsim.case.schema import Step as ProtocolStep
-from battsim.materials.charge import stoichiometry_at_soc, stoichiometry_at_voltage
+from battsim.constants import SECONDS_PER_HOUR
+from battsim.materials.charge import soc_at_stoichiometry, stoichiometry_at_soc, stoichiometry_at_voltage
 from battsim.models.resolved.equations import Evaluation, HalfCell
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.models.resolved.transient import Control, HalfCellTransient
@@ -138,7 +139,7 @@ def _one_c(case: ResolvedCase, cell: HalfCell) -> float:
     """What 1 C means, A."""
     declared = case.cell.capacity
     charge = cell.capacity if declared is None else declared * cell.network.cross_section
-    return charge / 3600.0
+    return charge / SECONDS_PER_HOUR
 
 
 def initial_stoichiometry(case: ResolvedCase, parameters: HalfCellParameters) -> float:
@@ -247,10 +248,8 @@ def _target_charge(cell: HalfCell, step: ProtocolStep, current: float, tally: Ta
     """Charge by which progress is measured, C; 0 where time measures it."""
     if step.until.time is not None or step.until.capacity is not None:
         return 0.0
-    active, x = cell.parameters.active, tally.now.x_mean
-    end = active.stoichiometry_soc0 if current > 0.0 else active.stoichiometry_soc100
-    window = abs(active.stoichiometry_soc0 - active.stoichiometry_soc100)
-    return max(abs(end - x) / window * cell.capacity, 1e-3 * cell.capacity)
+    end = 0.0 if current > 0.0 else 1.0
+    return max(abs(end - soc_at_stoichiometry(cell.parameters.active, tally.now.x_mean)), 1e-3) * cell.capacity
 
 
 def _due(time: float, limits: Limits) -> bool:

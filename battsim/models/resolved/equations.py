@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from battsim.constants import FARADAY, GAS_CONSTANT
 from battsim.fvm.blocks import BlockJacobian, Entries, Network, Pattern, face_entries, face_values, point_entries
+from battsim.materials.charge import potential_at
 from battsim.materials.types import open_circuit
 from battsim.models.resolved.network import HalfCellNetwork, ReactiveFaces, half_cell_network
 from battsim.models.resolved.parameters import HalfCellParameters
@@ -118,7 +119,7 @@ class HalfCell:
         u = np.zeros(layout.size)
         u[layout.x] = x
         u[layout.c_e] = self.parameters.salt
-        return u, float(open_circuit(self.parameters.active, np.array([x]), self.parameters.temperature)[0][0])
+        return u, potential_at(self.parameters.active, x, self.parameters.temperature)
 
     def evaluate(
         self, u: Floats, reference: float, rate: Rate, current: float, guess: tuple[Floats, Floats] | None = None
