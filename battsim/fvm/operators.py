@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from meshing.mesh import Mesh
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -35,6 +38,36 @@ def _two_per_row(first: Ints, second: Ints, a: float, b: float, n_cells: int) ->
     columns = np.stack([first, second], axis=1).ravel()
     values = np.tile([a, b], n)
     return sp.csr_array((values, columns, np.arange(0, 2 * n + 1, 2)), shape=(n, n_cells))
+
+
+def divergence(owner: Ints, neighbour: Ints, flux: Floats, n_cells: int) -> Floats:
+    """J^T f without the matrix: what leaves each cell through its faces, shape (n_cells,)."""
+    return np.asarray(np.bincount(owner, flux, n_cells) - np.bincount(neighbour, flux, n_cells), dtype=np.float64)
+
+
+def graph_components(first: Ints, second: Ints, n_nodes: int) -> Ints:
+    """Number of the connected component of each node, shape (n_nodes,), of the graph with these edges."""
+    graph = sp.coo_array((np.ones(first.size, np.int8), (first, second)), shape=(n_nodes, n_nodes))
+    return np.asarray(connected_components(graph.tocsr(), directed=False)[1], dtype=np.int32)
+
+
+def mesh_conductance(mesh: Mesh, faces: NDArray[np.intp], conductivity: Floats) -> Floats:
+    """`face_conductance` of some inner faces of a mesh.
+
+    Parameters
+    ----------
+    faces
+        Indices of the faces, shape (n,).
+    conductivity
+        Of every cell of the mesh, shape (n_cells,), positive beside these faces.
+    """
+    return face_conductance(
+        mesh.area[faces],
+        mesh.owner_distance[faces],
+        mesh.neighbour_distance[faces],
+        conductivity[mesh.owner[faces]],
+        conductivity[mesh.neighbour[faces]],
+    )
 
 
 def face_conductance(

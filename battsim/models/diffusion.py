@@ -21,10 +21,9 @@ import numpy as np
 import scipy.sparse as sp
 from numba import njit
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from battsim.errors import ResourceError
-from battsim.fvm.operators import face_conductance, jump
+from battsim.fvm.operators import face_conductance, graph_components, jump, mesh_conductance
 from meshing.connect import components, reaching
 from meshing.image import AXES, Axis, VoxelImage
 from meshing.mesh import Mesh, Patch
@@ -101,7 +100,7 @@ def diffusion_on_mesh(
     _check_conductivity(conductivity, mesh.n_cells)
     first, second = mesh.patches[low], mesh.patches[high]
     faces = _conducting_faces(mesh, conductivity)
-    cluster = faces.clusters(mesh.n_cells)
+    cluster = graph_components(faces.owner, faces.neighbour, mesh.n_cells)
     meets_low, meets_high = ((conductivity > 0) & _meeting(patch, cluster) for patch in (first, second))
     fixed = _fixed_cells(mesh.n_cells, first, second, length)
     to_low, to_high = np.zeros((2, mesh.n_cells))
@@ -194,23 +193,10 @@ class _Faces:
     neighbour: Ints
     g: Floats
 
-    def clusters(self, n_cells: int) -> Ints:
-        """Cluster number of each cell, shape (n_cells,): cells that such faces join."""
-        graph = sp.coo_array((np.ones(self.g.size, np.int8), (self.owner, self.neighbour)), shape=(n_cells, n_cells))
-        return np.asarray(connected_components(graph, directed=False)[1], np.int32)
-
 
 def _conducting_faces(mesh: Mesh, conductivity: Floats) -> _Faces:
-    inner = (conductivity[mesh.owner] > 0) & (conductivity[mesh.neighbour] > 0)
-    owner, neighbour = mesh.owner[inner], mesh.neighbour[inner]
-    g = face_conductance(
-        mesh.area[inner],
-        mesh.owner_distance[inner],
-        mesh.neighbour_distance[inner],
-        conductivity[owner],
-        conductivity[neighbour],
-    )
-    return _Faces(owner, neighbour, g)
+    inner = np.flatnonzero((conductivity[mesh.owner] > 0) & (conductivity[mesh.neighbour] > 0))
+    return _Faces(mesh.owner[inner], mesh.neighbour[inner], mesh_conductance(mesh, inner, conductivity))
 
 
 def _meeting(patch: Patch, cluster: Ints) -> Mask:

@@ -15,7 +15,7 @@ sum w phi_e,f = - ohmic - concentration - counter with
 
     ohmic         = (sum i^2 / K                +  sum A j^2 d_e / (b kappa)) / I
     concentration = (sum i beta ln(c_o / c_n)   +  sum A j beta ln(c_f / c_e)) / I
-    counter       = - sum A_Li j_Li phi_e,f / I
+    counter       = - sum A_Li j_Li phi_e,f / I = sum A_Li j_Li eta_Li / I
 
 where the second sums run over the reactive and the counter faces. The other two follow directly,
 
@@ -105,7 +105,7 @@ def losses(cell: HalfCell, u: Floats, reference: float, evaluation: Evaluation) 
         return None
     x_mean = mean_stoichiometry(cell, u)
     U_mean = potential_at(cell.parameters.active, x_mean, cell.parameters.temperature)
-    reaction, i = evaluation.reaction, cell.network.reactive.area * evaluation.reaction.j
+    reaction, counter, i = evaluation.reaction, evaluation.counter, cell.network.reactive.area * evaluation.reaction.j
     ohmic, concentration = _ionic(cell, u, evaluation)
     return Losses(
         electrolyte_ohmic=ohmic / current,
@@ -113,7 +113,7 @@ def losses(cell: HalfCell, u: Floats, reference: float, evaluation: Evaluation) 
         kinetics=float(i @ (reaction.eta + reaction.j * cell.parameters.active.film_resistance)) / current,
         solid_diffusion=float(i @ (reaction.U - U_mean)) / current,
         electronic=_electronic(cell, u, evaluation) / current,
-        counter=_counter(cell, u, evaluation) / current,
+        counter=float((cell.network.counter.area * counter.j) @ counter.eta) / current,
         x_mean=x_mean,
         open_circuit=U_mean,
         voltage=float(u[cell.layout.V]) + reference,
@@ -146,11 +146,3 @@ def _ionic(cell: HalfCell, u: Floats, evaluation: Evaluation) -> tuple[float, fl
         ohmic += i @ by_resistance
         concentration += i @ by_salt
     return float(ohmic), float(concentration)
-
-
-def _counter(cell: HalfCell, u: Floats, evaluation: Evaluation) -> float:
-    """Power that the counter electrode's reaction takes, W; its metal is at potential zero."""
-    faces, surface = cell.network.counter, evaluation.counter
-    by_resistance, by_salt = cell.ionic_drop(faces, u[cell.layout.c_e], surface)
-    phi_e_surface = u[cell.layout.phi_e][faces.ionic] + by_resistance + by_salt
-    return -float((faces.area * surface.j) @ phi_e_surface)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from battsim.constants import FARADAY, GAS_CONSTANT
 from battsim.fvm.blocks import BlockJacobian, Entries, Network, Pattern, face_entries, face_values, point_entries
+from battsim.fvm.operators import divergence
 from battsim.materials.charge import potential_at
 from battsim.materials.types import open_circuit
 from battsim.models.resolved.network import HalfCellNetwork, ReactiveFaces, half_cell_network
@@ -52,6 +53,16 @@ class Rate:
 
     a: float
     u_star: Floats
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the concentrations are given instead of balanced."""
+        return self.a == 0.0
+
+    @property
+    def storage(self) -> float:
+        """Factor of (u - u_star) in the rows of the concentrations."""
+        return 1.0 if self.frozen else self.a
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,21 +148,17 @@ class HalfCell:
         salt = salt_fluxes(self._salt, network.ionic_faces.conductance, phi_e[o] - phi_e[n], c_e[o], c_e[n])
         FN_s, by_owner, by_neighbour = self._solid_flux(x)
         r = np.zeros(layout.size)
-        if rate.a > 0.0:
-            r[layout.x] = self.solid_capacity * rate.a * (x - rate.u_star[layout.x])
-            r[layout.c_e] = self.salt_capacity * rate.a * (c_e - rate.u_star[layout.c_e])
+        r[layout.x] = self.solid_capacity * rate.storage * (x - rate.u_star[layout.x])
+        r[layout.c_e] = self.salt_capacity * rate.storage * (c_e - rate.u_star[layout.c_e])
+        if not rate.frozen:
             self._add_mass(r, FN_s, salt, reaction.j, counter.j)
-        else:
-            r[layout.x] = self.solid_capacity * (x - rate.u_star[layout.x])
-            r[layout.c_e] = self.salt_capacity * (c_e - rate.u_star[layout.c_e])
         self._add_charge(r, phi_s, float(u[layout.V]), salt, reaction.j, counter.j, current)
         return Evaluation(r, rate, reaction, counter, salt, by_owner, by_neighbour, current)
 
     def jacobian(self, e: Evaluation) -> BlockJacobian:
         """Derivative of the residual by the state, block by block."""
         network, layout = self.network, self.layout
-        live = 1.0 if e.rate.a > 0.0 else 0.0
-        storage = e.rate.a if e.rate.a > 0.0 else 1.0
+        live, storage = 0.0 if e.rate.frozen else 1.0, e.rate.storage
         A, A_Li = network.reactive.area, network.counter.area
         jx, jc, jp = A * e.reaction.dj_dx, A * e.reaction.dj_dc, A * e.reaction.dj_dphi
         # phi_s of lithium is zero: j_Li depends on phi_e through 0 - phi_e
@@ -228,9 +235,9 @@ class HalfCell:
     def _add_mass(self, r: Floats, FN_s: Floats, salt: SaltFluxes, j: Floats, j_Li: Floats) -> None:
         network, layout = self.network, self.layout
         reactive, counter = network.reactive, network.counter
-        r[layout.x] += _divergence(network.solid_faces.owner, network.solid_faces.neighbour, FN_s, layout.n_solid)
+        r[layout.x] += divergence(network.solid_faces.owner, network.solid_faces.neighbour, FN_s, layout.n_solid)
         r[layout.x] += np.bincount(reactive.solid, reactive.area * j, layout.n_solid)
-        r[layout.c_e] += _divergence(
+        r[layout.c_e] += divergence(
             network.ionic_faces.owner, network.ionic_faces.neighbour, salt.FN, layout.n_electrolyte
         )
         r[layout.c_e] -= np.bincount(reactive.ionic, reactive.area * j, layout.n_electrolyte)
@@ -243,10 +250,10 @@ class HalfCell:
         reactive, counter, electronic = network.reactive, network.counter, network.electronic_faces
         i_s = electronic.conductance * (phi_s[electronic.owner] - phi_s[electronic.neighbour])
         to_collector = network.collector[1] * (phi_s[network.collector[0]] - V)
-        r[layout.phi_s] = _divergence(electronic.owner, electronic.neighbour, i_s, layout.n_electronic)
+        r[layout.phi_s] = divergence(electronic.owner, electronic.neighbour, i_s, layout.n_electronic)
         r[layout.phi_s] += np.bincount(reactive.electronic, reactive.area * j, layout.n_electronic)
         r[layout.phi_s] += np.bincount(network.collector[0], to_collector, layout.n_electronic)
-        r[layout.phi_e] = _divergence(
+        r[layout.phi_e] = divergence(
             network.ionic_faces.owner, network.ionic_faces.neighbour, salt.i, layout.n_electrolyte
         )
         r[layout.phi_e] -= np.bincount(reactive.ionic, reactive.area * j, layout.n_electrolyte)
@@ -314,11 +321,6 @@ class HalfCell:
             beta=p.beta,
             dbeta=p.dbeta,
         )
-
-
-def _divergence(owner: NDArray[np.int32], neighbour: NDArray[np.int32], flux: Floats, n: int) -> Floats:
-    """What leaves each cell through its faces."""
-    return np.asarray(np.bincount(owner, flux, n) - np.bincount(neighbour, flux, n), dtype=np.float64)
 
 
 def _patterns(network: HalfCellNetwork, layout: Layout) -> dict[tuple[int, int], Pattern]:

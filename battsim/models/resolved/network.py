@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.errors import ImpossibleError
-from battsim.fvm.operators import face_conductance
+from battsim.fvm.operators import graph_components, mesh_conductance
 from battsim.models.resolved.parameters import HalfCellParameters
-from battsim.models.resolved.potentials import Conductors, Determined, components, determined_potentials
+from battsim.models.resolved.potentials import Conductors, Determined, determined_potentials
 from meshing.mesh import Floats, Interface, Ints, Mesh
 
 ACTIVE, BINDER, PORE, SEPARATOR = "active", "binder", "pore", "separator"
@@ -169,15 +169,9 @@ def _faces(mesh: Mesh, local: Ints, conductivity: Floats, contact_resistance: fl
     """Faces between two unknowns; a contact resistance (ohm m2) lies where the phase changes."""
     owner, neighbour = local[mesh.owner], local[mesh.neighbour]
     inner = np.flatnonzero((owner >= 0) & (neighbour >= 0))
-    low, high = mesh.owner[inner], mesh.neighbour[inner]
-    conductance = face_conductance(
-        mesh.area[inner],
-        mesh.owner_distance[inner],
-        mesh.neighbour_distance[inner],
-        conductivity[low],
-        conductivity[high],
-    )
+    conductance = mesh_conductance(mesh, inner, conductivity)
     if contact_resistance > 0.0:
+        low, high = mesh.owner[inner], mesh.neighbour[inner]
         contact = np.where(mesh.phase[low] != mesh.phase[high], contact_resistance, 0.0)
         conductance = 1.0 / (1.0 / conductance + contact / mesh.area[inner])
     return Faces(owner[inner], neighbour[inner], conductance)
@@ -195,7 +189,7 @@ def _reactive_faces(
     parts = []
     for pair in reactive:
         coverage = share.get(pair.phases[1], 1.0)
-        live = (to_solid[pair.first] >= 0) & (to_ionic[pair.second] >= 0) & (coverage > 0.0)
+        live = (to_solid[pair.first] >= 0) & (to_ionic[pair.second] >= 0)
         first, second = pair.first[live], pair.second[live]
         parts.append(
             (
@@ -221,7 +215,7 @@ def _counts_for_capacity(mesh: Mesh, reactive: tuple[Interface, ...], determined
     """Active cells whose electrons reach the collector, in a cluster that touches electrolyte joined to the counter."""
     active = mesh.in_phase(ACTIVE)
     inner = active[mesh.owner] & active[mesh.neighbour]
-    cluster = components([(mesh.owner[inner], mesh.neighbour[inner])], mesh.n_cells)
+    cluster = graph_components(mesh.owner[inner], mesh.neighbour[inner], mesh.n_cells)
     wetted = np.zeros(cluster.max() + 1, dtype=bool)
     for pair in reactive:
         wetted[cluster[pair.first[determined.at_counter[pair.second]]]] = True

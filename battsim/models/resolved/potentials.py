@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from battsim.errors import ImpossibleError
+from battsim.fvm.operators import graph_components
 from meshing.mesh import Interface, Mesh
 
 Bools = NDArray[np.bool_]
@@ -90,7 +89,7 @@ def determined_potentials(mesh: Mesh, conductors: Conductors, counter: str, coll
     own.append((collector_cells, np.full_like(collector_cells, terminal)))
     own.append((counter_cells + n, np.full_like(counter_cells, ground)))
     across = [(pair.first, pair.second + n) for pair in conductors.reactive]
-    separate, joint = components(own, 2 * n + 2), components(own + across, 2 * n + 2)
+    separate, joint = _components(own, 2 * n + 2), _components(own + across, 2 * n + 2)
     if joint[terminal] != joint[ground]:
         raise ImpossibleError(_why_no_path(mesh, conductors, separate, counter_cells, collector_cells))
     grounded = joint == joint[ground]
@@ -108,13 +107,10 @@ def determined_potentials(mesh: Mesh, conductors: Conductors, counter: str, coll
     )
 
 
-def components(edges: list[tuple[NDArray[np.int32], NDArray[np.int32]]], n_nodes: int) -> NDArray[np.int32]:
-    """Number of the connected component of each node, shape (n_nodes,), of a graph given by lists of edges."""
-    first = np.concatenate([pair[0] for pair in edges])
-    second = np.concatenate([pair[1] for pair in edges])
-    graph = sp.coo_array((np.ones(first.size, np.int8), (first, second)), shape=(n_nodes, n_nodes))
-    labels: NDArray[np.int32] = connected_components(graph.tocsr(), directed=False)[1]
-    return labels
+def _components(edges: list[tuple[NDArray[np.int32], NDArray[np.int32]]], n_nodes: int) -> NDArray[np.int32]:
+    """Component of each node of the graph that several lists of edges make together, shape (n_nodes,)."""
+    first, second = (np.concatenate(ends) for ends in zip(*edges, strict=True))
+    return graph_components(first, second, n_nodes)
 
 
 def _left_out(mesh: Mesh, potential: str, name: str, cells: Bools) -> LeftOut:

@@ -167,7 +167,7 @@ class HalfCellProblem:
         """Largest of the sums over lithium, salt, electrons and ions, over the current scale."""
         layout = self._cell.layout
         parts = [residual[layout.phi_s].sum() + residual[layout.V], residual[layout.phi_e].sum()]
-        if self._rate.a > 0.0:
+        if not self._rate.frozen:
             parts += [residual[layout.x].sum(), residual[layout.c_e].sum()]
         if self._control.kind == "voltage":
             parts[0] = 0.0
