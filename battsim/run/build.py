@@ -37,18 +37,24 @@ def build_image(case: Case) -> VoxelImage:
     ResourceError
         Where the image does not fit into memory.
     """
-    with named_after(case, _image_key(case)):
-        image = rename_axes(coarsen(fine_image(case), case.image.coarsen), case.image.axes)
-    image = orientation(case).apply(image)
-    if isinstance(case, ResolvedCase) and case.materials.binder.transport in MERGED:
-        return _merged(image, BINDER, MERGED[case.materials.binder.transport])
-    return image
+    return cell_image(case, fine_image(case))
 
 
 def fine_image(case: Case) -> VoxelImage:
     """The image as read or generated, and cropped: array axes, before it is coarsened. Raises as `build_image`."""
-    image = _generated(case) if case.image.generate is not None else _read(case)
-    return image if case.image.crop is None else crop(image, case.image.crop)
+    with named_after(case, _image_key(case)):
+        image = _generated(case) if case.image.generate is not None else _read(case)
+        return image if case.image.crop is None else crop(image, case.image.crop)
+
+
+def cell_image(case: Case, fine: VoxelImage) -> VoxelImage:
+    """A fine image coarsened, turned into cell axes, and its binder read as the case says. Raises as `build_image`."""
+    with named_after(case, _image_key(case)):
+        image = rename_axes(coarsen(fine, case.image.coarsen), case.image.axes)
+    image = orientation(case).apply(image)
+    if isinstance(case, ResolvedCase) and case.materials.binder.transport in MERGED:
+        return _merged(image, BINDER, MERGED[case.materials.binder.transport])
+    return image
 
 
 def _image_key(case: Case) -> str:

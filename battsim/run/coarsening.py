@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from battsim.case import Case
-from battsim.run.build import fine_image
 from meshing.image import VoxelImage, coarsen
 from meshing.measure import measure_interfaces
 
 
-def coarsening(case: Case) -> dict[str, Any]:
+def coarsening(case: Case, fine: VoxelImage) -> dict[str, Any]:
     """Entry "coarsening" of microstructure.json; empty where the image keeps its voxels.
 
     Volume fractions, and area per volume (1/m) of each interface, of the image before and after; array axes, without
@@ -18,9 +17,8 @@ def coarsening(case: Case) -> dict[str, Any]:
     """
     if case.image.coarsen == 1:
         return {}
-    before = fine_image(case)
-    after = coarsen(before, case.image.coarsen)
-    return {"coarsening": {"factor": case.image.coarsen, "before": _measures(before), "after": _measures(after)}}
+    after = coarsen(fine, case.image.coarsen)
+    return {"coarsening": {"factor": case.image.coarsen, "before": _measures(fine), "after": _measures(after)}}
 
 
 def coarsening_warnings(entry: dict[str, Any]) -> list[str]:

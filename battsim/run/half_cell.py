@@ -34,7 +34,7 @@ from battsim.post.cell import (
     timeseries_row,
 )
 from battsim.post.microstructure import microstructure
-from battsim.run.build import build_image, build_mesh, half_cell_parameters, orientation
+from battsim.run.build import build_mesh, cell_image, fine_image, half_cell_parameters, orientation
 from battsim.run.coarsening import coarsening, coarsening_warnings
 from battsim.solvers.block import BlockSolver
 from battsim.solvers.integrate import consistent_start, integrate
@@ -84,14 +84,15 @@ def run_half_cell(case: ResolvedCase, results: Path, report: Report) -> dict[str
     report(0.0, "image and mesh")
     parameters = half_cell_parameters(case)
     x_start = initial_stoichiometry(case, parameters)
-    image = build_image(case)
+    fine = fine_image(case)
+    image = cell_image(case, fine)
     mesh = build_mesh(case, image)
     cell = HalfCell(mesh, parameters)
     report(0.0, f"microstructure of {image.labels.size} voxels")
     measured = microstructure(
         image, mesh, parameters, orientation=orientation(case), left_out=cell.network.determined.left_out
     )
-    coarser = coarsening(case)
+    coarser = coarsening(case, fine)
     write_json(results / "microstructure.json", measured | coarser)
     with ExitStack() as stack:
         sinks = Sinks(

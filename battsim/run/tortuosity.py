@@ -11,7 +11,7 @@ from battsim.case import TortuosityCase
 from battsim.errors import ImpossibleError
 from battsim.output.record import write_json
 from battsim.post.transport import effective_transport
-from battsim.run.build import build_image
+from battsim.run.build import cell_image, fine_image
 from battsim.run.coarsening import coarsening, coarsening_warnings
 from meshing.measure import measure_phases
 
@@ -25,7 +25,8 @@ def run_tortuosity(case: TortuosityCase, results: Path, report: Callable[[float,
         Where the conducting phases percolate along none of the asked axes.
     """
     report(0.0, "image")
-    image = build_image(case)
+    fine = fine_image(case)
+    image = cell_image(case, fine)
     transport = case.transport
     phases = measure_phases(image)
     measured = {
@@ -33,7 +34,7 @@ def run_tortuosity(case: TortuosityCase, results: Path, report: Callable[[float,
         "shape": image.shape,
         "phases": {name: asdict(found) for name, found in phases.items()},
     }
-    coarser = coarsening(case)
+    coarser = coarsening(case, fine)
     write_json(results / "microstructure.json", measured | coarser)
     directions = {}
     for number, axis in enumerate(transport.axes):
