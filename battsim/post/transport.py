@@ -10,7 +10,7 @@ steady diffusion problem, so that a solution of limited accuracy gives a D_eff t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
@@ -20,18 +20,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from battsim.errors import CaseError, NotConvergedError
-from battsim.models.diffusion import Floats, Length, SteadyDiffusion, diffusion_on_image
-from battsim.solvers.linear import (
-    EnergyResult,
-    LinearStatus,
-    Preconditioner,
-    aggregation_cycle,
-    minimise_energy,
-    pyamg_cycle,
+from battsim.models.diffusion import Length
+from battsim.post.conductor import Conductivity, Conductor, Floats, conductor
+from battsim.post.transport_grid import (
+    Sides,
+    end_conductance,
+    grid_problem,
+    natural,
+    refuse_too_large,
+    with_idle_clusters,
 )
+from battsim.post.transport_matrix import Preconditioned, solve_by_matrix
+from battsim.solvers.grid.solve import solve_grid
+from battsim.solvers.linear import LinearStatus
+from meshing.connect import conducting
 from meshing.image import AXES, Axis, VoxelImage
 
-Solver = Literal["aggregation", "amg"]
+Solver = Literal["grid", "aggregation", "amg"]
+Progress = Callable[[int, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Direction:
         Steps of the solver.
     wall_s
         Time from image to numbers, s.
+    labelling_s, setup_s
+        Of these, finding what percolates, and building the solver's levels.
     """
 
     tau: float | None
@@ -72,18 +80,35 @@ class Direction:
     error_estimate: float
     iterations: int
     wall_s: float
+    labelling_s: float = 0.0
+    setup_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transport:
+    """Transport along one axis, and the potential behind it.
+
+    potential: shape (nx, ny, nz), 1 at the low end to 0 at the high end; NaN in insulating voxels and in clusters that
+    meet neither end; None where not asked for, or where nothing percolates.
+    """
+
+    direction: Direction
+    potential: Floats | None
 
 
 def effective_transport(
     image: VoxelImage,
-    conductivity: Mapping[str, float],
+    conductivity: Conductivity,
     *,
     axis: Axis,
     porosity: Mapping[str, float] | None = None,
     bulk: float = 1.0,
     length: Length = "outer",
+    sides: Sides = "no-flux",
     tolerance: float = 1e-4,
-    solver: Solver = "aggregation",
+    threads: int = 2,
+    solver: Solver = "grid",
+    progress: Progress | None = None,
 ) -> Direction:
     """Effective transport of any set of conducting phases along one axis.
 
@@ -95,9 +120,10 @@ def effective_transport(
     image
         Segmented image; anisotropic voxels are welcome.
     conductivity
-        By phase name, 0 or more, in the unit of `bulk`; phases not named insulate.
+        By phase name, 0 or more, in the unit of `bulk`; phases not named insulate. Or of each voxel, shape
+        (nx, ny, nz), floating-point.
     axis
-        From which end to which the flux goes; the sides let none through.
+        From which end to which the flux goes.
     porosity
         By phase name, in (0, 1]: share of the phase that counts in eps; 1 where not named.
     bulk
@@ -105,45 +131,96 @@ def effective_transport(
     length
         "outer": fixed values on the outer faces, over the full length; "centres": in the centres of the end layers,
         over one voxel less.
+    sides
+        "no-flux": the other four sides let nothing through; "periodic": opposite ones meet.
     tolerance
         On the estimated relative error of D_eff.
+    threads
+        Results do not depend on their number.
     solver
-        Preconditioner: the project's own aggregation multigrid, or pyamg's Ruge-Stueben as a second opinion.
+        "grid": matrix-free multigrid on the voxels. As second opinions on an assembled matrix, without periodic sides:
+        "aggregation", the same idea, and "amg", pyamg's Ruge-Stueben.
+    progress
+        Called with the number of steps and the estimated error; of "grid" alone.
 
     Raises
     ------
     CaseError
-        Where a phase, conductivity, porosity, axis or tolerance is not allowed.
+        Where a phase, conductivity, porosity, axis, tolerance or combination of settings is not allowed.
+    ResourceError
+        Where memory does not suffice; found before it is taken.
     NotConvergedError
         Where the residual, balance or error check failed.
     """
+    return solve_transport(
+        image,
+        conductivity,
+        axis=axis,
+        porosity=porosity,
+        bulk=bulk,
+        length=length,
+        sides=sides,
+        tolerance=tolerance,
+        threads=threads,
+        solver=solver,
+        progress=progress,
+        potential=False,
+    ).direction
+
+
+def solve_transport(
+    image: VoxelImage,
+    conductivity: Conductivity,
+    *,
+    axis: Axis,
+    porosity: Mapping[str, float] | None = None,
+    bulk: float = 1.0,
+    length: Length = "outer",
+    sides: Sides = "no-flux",
+    tolerance: float = 1e-4,
+    threads: int = 2,
+    solver: Solver = "grid",
+    progress: Progress | None = None,
+    potential: bool = True,
+) -> Transport:
+    """As `effective_transport`, with the potential."""
     started = perf_counter()
-    k = _by_phase(image, conductivity)
-    weight = _weights(image, k, porosity or {})
-    _check_settings(image, axis, bulk, length, tolerance, solver)
-    problem = diffusion_on_image(image, k, axis=axis, length=length)
-    labels = np.moveaxis(image.labels, AXES.index(axis), 0).reshape(-1)
-    whole = np.bincount(labels, minlength=k.size) / labels.size
-    inside = np.bincount(labels[problem.percolating], minlength=k.size) / labels.size
-    share = float(inside.sum() / whole[k > 0].sum()) if whole[k > 0].any() else 0.0
-    if share == 0.0:
-        return Direction(None, None, 0.0, False, 0.0, 0.0, 0.0, 0.0, 0, perf_counter() - started)
-    result = _solve(problem, tolerance, solver)
-    imbalance = _imbalance(problem, result)
-    _check_result(result, imbalance, axis, tolerance)
-    D_eff = result.energy * _length_over_area(image, axis, length) / bulk
-    return Direction(
-        tau=float(weight @ whole) / D_eff,
-        tau_percolating=float(weight @ inside) / D_eff,
+    what = conductor(image, conductivity, porosity)
+    _check_settings(image, axis, bulk, length, sides, tolerance, threads, solver)
+    a = AXES.index(axis)
+    periodic = _periodic(sides, a)
+    found = conducting(what.voxels, what.conducts, axis=a, how="all", periodic=periodic, threads=threads)
+    labelled = perf_counter()
+    if not found.meeting.any():
+        none = Direction(None, None, 0.0, False, 0.0, 0.0, 0.0, 0.0, 0, perf_counter() - started, labelled - started)
+        return Transport(none, None)
+    scale = _length_over_area(image, axis, length) / bulk
+    if solver == "grid":
+        solved = _by_grid(what, found.meets, a, length, sides, tolerance, threads, progress, potential)
+    else:
+        if what.conductivity is None:
+            raise CaseError(f"solver = '{solver}' takes conductivities by phase; use solver = 'grid' for those by voxel")
+        solved = _by_matrix(what, image, axis, length, tolerance, solver, potential)
+    _check_result(solved, axis, tolerance)
+    field = solved.potential
+    if field is not None and solver == "grid":
+        field = with_idle_clusters(field, what, a, length, periodic)
+    D_eff = solved.energy * scale
+    direction = Direction(
+        tau=float(what.weight @ found.voxels) / image.labels.size / D_eff,
+        tau_percolating=float(what.weight @ found.meeting) / image.labels.size / D_eff,
         D_eff=D_eff,
         percolates=True,
-        percolating_fraction=share,
-        flux_imbalance=imbalance,
-        residual=result.relative_residual,
-        error_estimate=result.error_estimate,
-        iterations=result.iterations,
+        percolating_fraction=float(found.meeting.sum() / found.voxels.sum()),
+        flux_imbalance=solved.imbalance,
+        residual=solved.residual,
+        error_estimate=solved.error_estimate,
+        iterations=solved.iterations,
         wall_s=perf_counter() - started,
+        labelling_s=labelled - started,
+        setup_s=solved.setup_s,
     )
+    return Transport(direction, field)
 
 
 def tortuosity(
@@ -153,21 +230,23 @@ def tortuosity(
     phase: str | int | None = None,
     voxel_size: float | tuple[float, float, float] = 1.0,
     length: Length = "outer",
+    sides: Sides = "no-flux",
     tolerance: float = 1e-4,
+    threads: int = 2,
 ) -> Direction:
     """Tortuosity factor of one phase along one axis.
 
     Parameters
     ----------
     image
-        A VoxelImage, or an array with three axes of bool or integers.
+        A VoxelImage, or an array with three axes of bool or numbers.
     axis
         "x", "y" or "z": array axis 0, 1 or 2.
     phase
         The phase that conducts: a name of the VoxelImage, or a value of the array. By default "pore", or True.
     voxel_size
         Edge lengths of an array's voxels; only their ratios matter.
-    length, tolerance
+    length, sides, tolerance, threads
         As in `effective_transport`.
 
     Returns
@@ -177,7 +256,7 @@ def tortuosity(
 
     Raises
     ------
-    CaseError, NotConvergedError
+    CaseError, ResourceError, NotConvergedError
         As `effective_transport`.
 
     Examples
@@ -189,22 +268,111 @@ def tortuosity(
     >>> round(tortuosity(channel, "x").tau, 12)
     1.0
     """
+    settings: dict[str, Any] = {
+        "axis": axis,
+        "length": length,
+        "sides": sides,
+        "tolerance": tolerance,
+        "threads": threads,
+    }
     if isinstance(image, VoxelImage):
         name = "pore" if phase is None else phase
         if not isinstance(name, str):
             raise CaseError(f"phase = {name}: this image names its phases; choose from {', '.join(image.phases)}")
-        return effective_transport(image, {name: 1.0}, axis=axis, length=length, tolerance=tolerance)
-    binary = _two_phases(np.asarray(image), phase, voxel_size)
-    return effective_transport(binary, {"conducting": 1.0}, axis=axis, length=length, tolerance=tolerance)
+        return effective_transport(image, {name: 1.0}, **settings)
+    return effective_transport(_two_phases(np.asarray(image), phase, voxel_size), {"conducting": 1.0}, **settings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Solved:
+    """What either solver found; the potential in the image's own axes."""
+
+    energy: float
+    imbalance: float
+    residual: float
+    error_estimate: float
+    iterations: int
+    status: LinearStatus
+    setup_s: float
+    potential: Floats | None
+
+
+def _by_grid(
+    what: Conductor,
+    kept: NDArray[np.bool_],
+    axis: int,
+    length: Length,
+    sides: Sides,
+    tolerance: float,
+    threads: int,
+    progress: Progress | None,
+    potential: bool,
+) -> _Solved:
+    values = what.conductivity
+    alike = values is not None and np.unique(values[values > 0]).size == 1 and len(set(what.voxel_size)) == 1
+    refuse_too_large(kept.shape, int(np.count_nonzero(kept)), alike=alike)
+    if length == "centres" and kept.shape[axis] == 2:
+        return _two_layers(what, axis)
+    problem = grid_problem(what, kept, axis, length, sides)
+    result = solve_grid(problem, tolerance=tolerance, threads=threads, progress=progress, potential=potential)
+    low, high = result.fluxes[0]
+    return _Solved(
+        energy=result.energy,
+        imbalance=abs(low + high) / result.energy if result.energy > 0 else np.inf,
+        residual=result.relative_residual,
+        error_estimate=result.error_estimate,
+        iterations=result.iterations,
+        status=result.status,
+        setup_s=result.setup_s,
+        potential=None if result.potential is None else natural(result.potential, kept.shape, axis),
+    )
+
+
+def _two_layers(what: Conductor, axis: int) -> _Solved:
+    """Two layers whose centres hold the fixed values: nothing is unknown, and the flux is that of their faces."""
+    k = what.conductivity
+    with np.errstate(divide="ignore"):
+        table = None if k is None else 0.5 / k
+    size = what.voxel_size
+    layers = np.moveaxis(what.voxels, axis, 0)
+    energy = float(end_conductance(layers, table, float(np.prod(size) / size[axis] ** 2)).sum())
+    empty = np.zeros([0 if a == axis else n for a, n in enumerate(what.voxels.shape)])
+    return _Solved(energy, 0.0, 0.0, 0.0, 0, LinearStatus.CONVERGED, 0.0, empty)
+
+
+def _by_matrix(
+    what: Conductor,
+    image: VoxelImage,
+    axis: Axis,
+    length: Length,
+    tolerance: float,
+    solver: Preconditioned,
+    potential: bool,
+) -> _Solved:
+    assert what.conductivity is not None
+    k = what.conductivity[: len(image.phases)]
+    result, imbalance, field = solve_by_matrix(image, k, axis, length, tolerance, solver, potential=potential)
+    return _Solved(
+        energy=result.energy,
+        imbalance=imbalance,
+        residual=result.relative_residual,
+        error_estimate=result.error_estimate,
+        iterations=result.iterations,
+        status=result.status,
+        setup_s=0.0,
+        potential=field,
+    )
 
 
 def _two_phases(
     array: NDArray[Any], phase: str | int | None, voxel_size: float | tuple[float, float, float]
 ) -> VoxelImage:
-    if array.dtype.kind not in "biu" or array.ndim != 3:
+    if array.dtype.kind not in "biuf" or array.ndim != 3:
         raise CaseError(
-            f"the image is an array of {array.dtype} with {array.ndim} axes; give bool or integers on three axes"
+            f"the image is an array of {array.dtype} with {array.ndim} axes; give bool or numbers on three axes"
         )
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise CaseError("the image holds NaN; segment it, or replace NaN by a label of its own")
     if isinstance(phase, str):
         raise CaseError(f"phase = '{phase}': an array has values, no names; give one of them, such as phase=0")
     if phase is None and array.dtype.kind != "b":
@@ -214,7 +382,7 @@ def _two_phases(
     if not mask.any() and array.dtype.kind != "b":
         raise CaseError(f"phase = {value}: no voxel has this value; the array holds {_shown(array)}")
     hx, hy, hz = (float(h) for h in np.broadcast_to(voxel_size, 3))
-    return VoxelImage(mask.astype(np.uint8), (hx, hy, hz), ("insulating", "conducting"))
+    return VoxelImage(mask.view(np.uint8), (hx, hy, hz), ("insulating", "conducting"))
 
 
 def _shown(array: NDArray[Any]) -> str:
@@ -222,58 +390,32 @@ def _shown(array: NDArray[Any]) -> str:
     return ", ".join(str(value) for value in values[:8]) + (", ..." if values.size > 8 else "")
 
 
-def _by_phase(image: VoxelImage, conductivity: Mapping[str, float]) -> Floats:
-    """Conductivity of each phase in the image's order, shape (n_phases,)."""
-    k = np.zeros(len(image.phases))
-    for name, value in conductivity.items():
-        k[_index(image, name, "conductivity")] = value
-        if not (isfinite(value) and value >= 0):
-            raise CaseError(f"transport.conductivity.{name} = {value}; allowed are finite numbers of 0 or more")
-    if not k.any():
-        raise CaseError(
-            f"transport.conductivity = {dict(conductivity)}: nothing conducts; "
-            f"give at least one of {', '.join(image.phases)} a conductivity above 0"
-        )
-    return k
+def _periodic(sides: Sides, axis: int) -> tuple[bool, bool, bool]:
+    x, y, z = (sides == "periodic" and a != axis for a in range(3))
+    return x, y, z
 
 
-def _weights(image: VoxelImage, conductivity: Floats, porosity: Mapping[str, float]) -> Floats:
-    """What a voxel of each phase counts in eps, shape (n_phases,)."""
-    weight = (conductivity > 0).astype(float)
-    for name, value in porosity.items():
-        index = _index(image, name, "porosity")
-        if not 0 < value <= 1:
-            raise CaseError(f"transport.porosity.{name} = {value}; allowed are numbers above 0 and up to 1")
-        if conductivity[index] == 0:
-            raise CaseError(
-                f"transport.porosity.{name} = {value}, but the phase does not conduct; "
-                f"give it a conductivity above 0, or delete its porosity"
-            )
-        weight[index] = value
-    return weight
-
-
-def _index(image: VoxelImage, name: str, key: str) -> int:
-    if name not in image.phases:
-        raise CaseError(
-            f"transport.{key}.{name}: the image has no phase named '{name}'; choose from {', '.join(image.phases)}"
-        )
-    return image.index(name)
-
-
-def _check_settings(image: VoxelImage, axis: str, bulk: float, length: str, tolerance: float, solver: str) -> None:
+def _check_settings(
+    image: VoxelImage, axis: str, bulk: float, length: str, sides: str, tolerance: float, threads: int, solver: str
+) -> None:
     if axis not in AXES:
         raise CaseError(f"transport.axes: '{axis}' is no axis; choose from x, y, z")
     if not (isfinite(bulk) and bulk > 0):
         raise CaseError(f"bulk = {bulk}; the reference conductivity must be a finite number above 0")
+    if threads < 1:
+        raise CaseError(f"threads = {threads}; at least 1 is needed")
     if solver not in get_args(Solver):
         raise CaseError(f"solver = '{solver}'; choose from {', '.join(get_args(Solver))}")
     if length not in get_args(Length):
         raise CaseError(f"transport.length = '{length}'; choose 'outer' or 'centres'")
-    if length == "centres" and image.shape[AXES.index(axis)] == 1:
+    if sides not in get_args(Sides):
+        raise CaseError(f"transport.sides = '{sides}'; choose 'no-flux' or 'periodic'")
+    if solver != "grid" and sides == "periodic":
+        raise CaseError(f"solver = '{solver}' has no periodic sides; use solver = 'grid', or sides = 'no-flux'")
+    if image.shape[AXES.index(axis)] == 1:
         raise CaseError(
-            f"transport.length = 'centres', but along {axis} the image has one voxel, so that both ends coincide; "
-            f"use length = 'outer' or another axis"
+            f"transport along {axis}: the image of {' x '.join(map(str, image.shape))} voxels has one voxel there, "
+            "which lets no path be crooked; choose another axis, or an image that is longer there"
         )
     if not 1e-11 <= tolerance <= 0.1:
         raise CaseError(f"transport.tolerance = {tolerance}; allowed is 1e-11 (what double precision can tell) to 0.1")
@@ -287,39 +429,16 @@ def _length_over_area(image: VoxelImage, axis: Axis, length: Length) -> float:
     return float(voxels * image.voxel_size[k] / area)
 
 
-def _solve(problem: SteadyDiffusion, tolerance: float, solver: Solver) -> EnergyResult:
-    if problem.cells.size == 0:  # "centres" on two layers: nothing is unknown
-        return EnergyResult(np.zeros(0), LinearStatus.CONVERGED, 0, 0.0, problem.constant, 0.0)
-    precondition = _preconditioner(problem, solver)
-    return minimise_energy(
-        problem.matrix, problem.low, problem.constant, precondition, tolerance=tolerance, x0=problem.guess
-    )
-
-
-def _preconditioner(problem: SteadyDiffusion, solver: Solver) -> Preconditioner:
-    if solver == "aggregation":
-        return aggregation_cycle(problem.matrix, problem.position)
-    cycle = pyamg_cycle(problem.matrix, solver)
-    assert cycle is not None, "every cluster meets a fixed value, so the matrix is positive definite"
-    return cycle
-
-
-def _imbalance(problem: SteadyDiffusion, result: EnergyResult) -> float:
-    """Difference of inlet and outlet flux over the flux; infinite where the flux is no positive number."""
-    difference = abs(problem.flux_in(result.x) - problem.flux_out(result.x))
-    return difference / result.energy if result.energy > 0 else np.inf
-
-
-def _check_result(result: EnergyResult, imbalance: float, axis: Axis, tolerance: float) -> None:
+def _check_result(solved: _Solved, axis: Axis, tolerance: float) -> None:
     """Raise unless status and balance bear the number out.
 
     The solve already held the balance below sqrt(tolerance) by its own residual; twice that allows for round-off.
     """
-    if result.converged and imbalance <= 2.0 * np.sqrt(tolerance):
+    if solved.status is LinearStatus.CONVERGED and solved.imbalance <= 2.0 * np.sqrt(tolerance):
         return
     raise NotConvergedError(
-        f"transport along {axis} did not reach tolerance = {tolerance}: {result.status.value}; after "
-        f"{result.iterations} steps the relative residual is {result.relative_residual:.1e}, the flux imbalance "
-        f"{imbalance:.1e} and the estimated error {result.error_estimate:.1e}. Raise transport.tolerance, or try "
+        f"transport along {axis} did not reach tolerance = {tolerance}: {solved.status.value}; after "
+        f"{solved.iterations} steps the relative residual is {solved.residual:.1e}, the flux imbalance "
+        f"{solved.imbalance:.1e} and the estimated error {solved.error_estimate:.1e}. Raise transport.tolerance, or try "
         f"solver = 'amg'"
     )

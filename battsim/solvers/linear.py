@@ -7,7 +7,7 @@ For A x = b the energy E(x) = x.A x - 2 b.x + constant is least at the solution 
 step, so that each E is an upper bound. Its distance to the least one is r.A^-1 r <= r.M^-1 r / theta, with M the
 preconditioner and theta the smallest eigenvalue of M^-1 A, which the iteration approaches from above (Ritz value).
 
-Reference: G. Meurant, P. Tichy, On computing quadrature-based bounds for the A-norm of the error in conjugate
+References: G. Meurant, P. Tichy, On computing quadrature-based bounds for the A-norm of the error in conjugate
 gradients, Numer. Algorithms 62 (2013) 163-191; pyamg: J. Open Source Softw. 8 (2023) 5495.
 """
 
@@ -22,9 +22,10 @@ import numpy as np
 import pyamg
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigvalsh_tridiagonal
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from battsim.solvers.multigrid import AggregationMultigrid, MultigridSettings
+from battsim.solvers.ritz import RitzValues
 
 Vector = NDArray[np.float64]
 Preconditioner = Callable[[Vector], Vector]
@@ -34,8 +35,6 @@ DIRECT_SIZE = 300
 """Unknowns up to which a dense factorisation is faster than setting up a hierarchy."""
 COARSEST_SIZE = 500
 """Unknowns below which pyamg's levels end; the last is factorised densely."""
-RITZ_CAP = 0.5
-"""Upper limit of theta in the error estimate: a Ritz value comes down to the eigenvalue only after some steps."""
 ROUND_OFF = 1e-14
 """Residual relative to b at which float64 has nothing left to gain."""
 _SYMMETRY = 1e-12  # largest difference of mirrored entries over the largest entry; summation order alone makes 1e-16
@@ -239,9 +238,8 @@ class ConjugateGradients:
         self.error = np.inf
         self.failure: LinearStatus | None = None
         self._direction = np.zeros_like(x0)
-        self._rz = self._alpha = 1.0
-        self._diagonal: list[float] = []  # of the Lanczos matrix, as `_off_diagonal`
-        self._off_diagonal: list[float] = []
+        self._rz = 1.0
+        self._ritz = RitzValues()
 
     def step(self) -> bool:
         """Go one step; False, with `failure` set and x as it was, where there is none to go."""
@@ -264,28 +262,14 @@ class ConjugateGradients:
         self._direction, self._rz = direction, rz
         self.decrement = alpha * rz
         self.steps += 1
-        self._lanczos(alpha, beta)
+        self._ritz.add(alpha, beta)
         # the bound on the error before this step, less what the step has gained
-        self.error = max(rz / self._theta() - self.decrement, 0.0)
+        self.error = max(rz / self._ritz.theta() - self.decrement, 0.0)
         return True
 
     def measure_error(self) -> None:
         """Bring `error` up to the last step, for one more application of the preconditioner."""
-        self.error = abs(float(self.residual @ self.precondition(self.residual))) / self._theta()
-
-    def _lanczos(self, alpha: float, beta: float) -> None:
-        """Append a row to the tridiagonal matrix whose eigenvalues are the Ritz values of M^-1 A."""
-        if self._diagonal:
-            self._off_diagonal.append(np.sqrt(beta) / self._alpha)
-        self._diagonal.append(1.0 / alpha + (beta / self._alpha if self._diagonal else 0.0))
-        self._alpha = alpha
-
-    def _theta(self) -> float:
-        """Estimate of the smallest eigenvalue of M^-1 A."""
-        if not self._diagonal:
-            return RITZ_CAP
-        ritz = eigvalsh_tridiagonal(self._diagonal, self._off_diagonal, select="i", select_range=(0, 0))
-        return min(float(ritz[0]), RITZ_CAP)
+        self.error = abs(float(self.residual @ self.precondition(self.residual))) / self._ritz.theta()
 
 
 def pyamg_cycle(matrix: sp.csr_array, method: Method = "amg") -> Preconditioner | None:

@@ -9,10 +9,13 @@ int32, numbers float32, everywhere: one specialisation per kernel, so that the f
 counts they are read as unsigned, which spares the test for negative indices (a quarter of a sweep).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Kernel = Callable[..., None]
 Index = NDArray[np.int32]
 Single = NDArray[np.float32]
 
@@ -144,7 +147,8 @@ def block_aggregates(
     """Aggregate of each node, shape (n_nodes,), and their number; -1 for a node without any coupling.
 
     Connected components inside each 2x2x2 block along edges that are strong for both ends; a node that has none follows
-    its own strongest neighbour in the block, unless that one is such a node itself.
+    its own strongest neighbour in the block, unless that one is such a node itself. A dead end, with one neighbour,
+    joins it across blocks too, in the same two planes: it can but follow, and branched images leave thousands.
     """
     n_nodes = pointers.size - 1
     parent = np.arange(n_nodes).astype(np.int32)
@@ -157,6 +161,10 @@ def block_aggregates(
                 lone[i] = False
                 if j < i and _same_block(position, i, j):
                     _join(parent, i, j)
+        if pointers[i + 1] - pointers[i] == 1:
+            j = columns[pointers[i]]
+            if position[i, 0] >= 0 and position[j, 0] >= 0 and position[i, 0] >> 1 == position[j, 0] >> 1:
+                _join(parent, i, j)
     for i in range(n_nodes):
         if lone[i]:
             best = -1
@@ -175,8 +183,8 @@ def block_aggregates(
 def free_aggregates(pointers: Index, columns: Index, weights: Single, position: Index) -> tuple[Index, int]:
     """As `block_aggregates`, but wherever the strongest couplings lead: for networks whose blocks do not fit.
 
-    In turn each node that is still alone joins its strongest neighbour whose aggregate has room. Nodes without a
-    position stay alone.
+    In turn each node that is still alone joins its strongest neighbour whose aggregate has room; where it has no other
+    neighbour, room or not: a hub may have thousands of such leaves. Nodes without a position stay alone.
     """
     n_nodes = pointers.size - 1
     parent = np.arange(n_nodes).astype(np.int32)
@@ -185,9 +193,11 @@ def free_aggregates(pointers: Index, columns: Index, weights: Single, position: 
         if position[i, 0] >= 0 and parent[i] == i and size[i] == 1:
             best = -1
             coupling = np.float32(0)
+            leaf = pointers[i + 1] - pointers[i] == 1
             for p in range(pointers[i], pointers[i + 1]):
                 j = columns[p]
-                if weights[p] > coupling and position[j, 0] >= 0 and size[_root(parent, j)] < MOST_NODES:
+                room = leaf or size[_root(parent, j)] < MOST_NODES
+                if weights[p] > coupling and position[j, 0] >= 0 and room:
                     coupling = weights[p]
                     best = j
             if best >= 0:
@@ -246,6 +256,17 @@ def coarse_pattern(pointers: Index, columns: Index, aggregate: Index, n_coarse: 
 
 
 @njit(cache=True, error_model="numpy")
+def coarse_position(position: Index, aggregate: Index, n_coarse: int) -> Index:
+    """Block of each aggregate's first node, shape (n_coarse, 3); -1 stays -1."""
+    coarse = np.empty((n_coarse, 3), np.int32)
+    for i in range(aggregate.size - 1, -1, -1):
+        if aggregate[i] >= 0:
+            for axis in range(3):
+                coarse[aggregate[i], axis] = position[i, axis] >> 1
+    return coarse
+
+
+@njit(cache=True, error_model="numpy")
 def accumulate(values: Single, target: Index, total: Single) -> None:
     """Add each value to `total` at its target; -1 has none."""
     for k in range(values.size):
@@ -263,10 +284,50 @@ def invert_diagonal(pointers: Index, weights: Single, ground: Single, inverse: S
         inverse[i] = 1.0 / diagonal if diagonal > 0 else 0.0
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+_FAST = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+
+
+@njit(cache=True, error_model="numpy")
+def only_adjacent(pointers: Index, columns: Index, slabs: Index) -> bool:
+    """Whether all couplings stay in their slab of rows or reach the one before or behind it, the first behind the last.
+
+    slabs: first row of each slab and the end of the last one.
+    """
+    count = slabs.size - 1
+    for slab in range(count):
+        before = (slab - 1) % count
+        behind = (slab + 1) % count
+        for i in range(slabs[slab], slabs[slab + 1]):
+            for p in range(pointers[i], pointers[i + 1]):
+                j = columns[p]
+                here = slabs[slab] <= j < slabs[slab + 1]
+                beside = slabs[before] <= j < slabs[before + 1] or slabs[behind] <= j < slabs[behind + 1]
+                if not (here or beside):
+                    return False
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def inside_slabs(aggregate: Index, slabs: Index, n_coarse: int) -> bool:
+    """Whether each aggregate lies in one slab of rows."""
+    slab_of = np.full(n_coarse, -1, np.int32)
+    for slab in range(slabs.size - 1):
+        for i in range(slabs[slab], slabs[slab + 1]):
+            a = aggregate[i]
+            if a >= 0:
+                if slab_of[a] >= 0 and slab_of[a] != slab:
+                    return False
+                slab_of[a] = slab
+    return True
+
+
+@njit(**_FAST)
 def sweep(
-    start: Index,
-    end: Index,
+    start: int,
+    stop: int,
+    parity: int,
+    slabs: Index,
+    pointers: Index,
     columns: Index,
     weights: Single,
     ground: Single,
@@ -275,25 +336,52 @@ def sweep(
     x: Single,
     backward: bool,
 ) -> None:
-    """One Gauss-Seidel sweep over the rows' entries start...end, in place; `end` = middle when x is 0 before it.
+    """One Gauss-Seidel sweep over the slabs 2 t + parity, t = start ... stop - 1, in place.
 
     Written with differences of x: they lose less to round-off than the diagonal's product where the network is nearly
     singular.
     """
-    n_nodes = x.size
-    for t in range(n_nodes):
-        i = n_nodes - 1 - t if backward else t
-        x_i = x[i]
-        r = b[i] - ground[i] * x_i
-        for p in range(np.uint32(start[i]), np.uint32(end[i])):
-            r += weights[p] * (x[np.uint32(columns[p])] - x_i)
-        x[i] = x_i + r * inverse[i]
+    for t in range(start, stop):
+        low, high = slabs[2 * t + parity], slabs[2 * t + parity + 1]
+        for n in range(high - low):
+            i = high - 1 - n if backward else low + n
+            x_i = x[i]
+            r = b[i] - ground[i] * x_i
+            for p in range(np.uint32(pointers[i]), np.uint32(pointers[i + 1])):
+                r += weights[p] * (x[np.uint32(columns[p])] - x_i)
+            x[i] = x_i + r * inverse[i]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@njit(**_FAST)
+def sweep_from_zero(
+    start: int,
+    stop: int,
+    parity: int,
+    slabs: Index,
+    pointers: Index,
+    middle: Index,
+    columns: Index,
+    weights: Single,
+    ground: Single,
+    inverse: Single,
+    b: Single,
+    x: Single,
+) -> None:
+    """`sweep` forward where x is 0: rows of even slabs, which come first, end at the diagonal."""
+    for t in range(start, stop):
+        for i in range(slabs[2 * t + parity], slabs[2 * t + parity + 1]):
+            r = b[i]
+            for p in range(np.uint32(pointers[i]), np.uint32(pointers[i + 1] if parity else middle[i])):
+                r += weights[p] * x[np.uint32(columns[p])]
+            x[i] = r * inverse[i]
+
+
+@njit(**_FAST)
 def restrict_residual(
-    start: Index,
-    end: Index,
+    start: int,
+    stop: int,
+    slabs: Index,
+    pointers: Index,
     columns: Index,
     weights: Single,
     ground: Single,
@@ -301,30 +389,58 @@ def restrict_residual(
     x: Single,
     aggregate: Index,
     coarse_b: Single,
-    swept_from_zero: bool,
 ) -> None:
-    """Write the residual b - A x summed over each aggregate.
-
-    After one forward sweep from zero only the entries behind the diagonal are left (`start` = middle).
-    """
-    coarse_b[:] = 0
-    for i in range(x.size):
+    """Add the residual b - A x of the slabs start ... stop - 1 to its aggregates' sums."""
+    for i in range(slabs[start], slabs[stop]):
         if aggregate[i] >= 0:
             x_i = x[i]
-            r = np.float32(0)
-            if swept_from_zero:
-                x_i = np.float32(0)
-            else:
-                r += b[i] - ground[i] * x_i
-            for p in range(np.uint32(start[i]), np.uint32(end[i])):
+            r = b[i] - ground[i] * x_i
+            for p in range(np.uint32(pointers[i]), np.uint32(pointers[i + 1])):
                 r += weights[p] * (x[np.uint32(columns[p])] - x_i)
             coarse_b[aggregate[i]] += r
 
 
-@njit(cache=True, error_model="numpy")
-def prolong(coarse_x: Single, aggregate: Index, factor: float, x: Single) -> None:
-    """Add `factor` times each aggregate's correction to its nodes."""
+@njit(**_FAST)
+def restrict_after_zero(
+    start: int,
+    stop: int,
+    slabs: Index,
+    pointers: Index,
+    middle: Index,
+    columns: Index,
+    weights: Single,
+    x: Single,
+    aggregate: Index,
+    coarse_b: Single,
+) -> None:
+    """`restrict_residual` after `sweep_from_zero`: what is left of a row are the neighbours swept after it.
+
+    In even slabs these stand behind the diagonal or in a slab before; in odd slabs behind it in the same slab.
+    """
+    for slab in range(start, stop):
+        low, high = slabs[slab], slabs[slab + 1]
+        for i in range(low, high):
+            if aggregate[i] < 0:
+                continue
+            r = np.float32(0)
+            end = pointers[i + 1]
+            if slab & 1:
+                while end > middle[i] and columns[end - 1] >= high:
+                    end -= 1
+            else:
+                p = pointers[i]
+                while p < middle[i] and columns[p] < low:
+                    r += weights[p] * x[columns[p]]
+                    p += 1
+            for p in range(np.uint32(middle[i]), np.uint32(end)):
+                r += weights[p] * x[np.uint32(columns[p])]
+            coarse_b[aggregate[i]] += r
+
+
+@njit(**_FAST)
+def prolong(start: int, stop: int, coarse_x: Single, aggregate: Index, factor: float, x: Single) -> None:
+    """Add `factor` times each aggregate's correction to its nodes start ... stop - 1."""
     f = np.float32(factor)
-    for i in range(x.size):
+    for i in range(start, stop):
         if aggregate[i] >= 0:
             x[i] += f * coarse_x[aggregate[i]]

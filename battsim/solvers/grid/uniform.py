@@ -1,0 +1,86 @@
+"""The finest level where all conducting voxels are alike and all faces too: couplings of 1, none stored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from battsim.solvers.grid import uniform_kernels as kernels
+from battsim.solvers.grid.blocks import aggregate_blocks
+from battsim.solvers.grid.finest import FinestLevel, half_resistance
+from battsim.solvers.grid.halo import wrap
+from battsim.solvers.grid.layout import layer, set_layer
+from battsim.solvers.grid.problem import GridProblem
+from battsim.solvers.grid.uniform_kernels import Double, Index, Single
+from battsim.solvers.hierarchy import MultigridSettings
+from battsim.solvers.threads import Team
+
+SETTINGS = MultigridSettings(strength=1e-6, over_correction=2.0)
+"""All couplings are strong: aggregates are the connected parts of blocks, which are twice too stiff in 3-D."""
+_TABLE_SIZE = 256
+
+
+def uniform_conductance(problem: GridProblem, team: Team) -> float | None:
+    """Conductance of a face between two conducting voxels where all such faces are alike; None where they differ."""
+    if problem.half_resistance is None or len(set(problem.face_factor)) > 1:
+        return None
+    planes = np.zeros((problem.voxels.shape[0], _TABLE_SIZE), np.bool_)
+    team.run(kernels.used_phases, planes.shape[0], problem.voxels.size, problem.voxels, planes)
+    used = planes.any(axis=0)
+    values = np.unique(problem.half_resistance[used & np.isfinite(problem.half_resistance)])
+    if values.size != 1:
+        return None
+    unit = problem.face_factor[0] / (2.0 * float(values[0]))
+    for pair in problem.ends:
+        for fixed in () if isinstance(pair, str) else pair:
+            g = 0.0 if fixed.conductance is None else fixed.conductance / unit
+            if (g != np.rint(g)).any():
+                return None
+    return unit
+
+
+class UniformLevel(FinestLevel):
+    """Operator and preconditioner of a grid whose conducting voxels and faces are all alike."""
+
+    def __init__(self, problem: GridProblem, unit: float, team: Team) -> None:
+        super().__init__(problem, unit, team)
+        assert problem.half_resistance is not None
+        conducting = np.isfinite(problem.half_resistance).astype(np.uint8)[problem.voxels]
+        self.kernels = kernels
+        self.inverse = self._inverse_diagonal(self.split(conducting, np.float32))
+        self.operator = (self.inverse,)
+        self._blocks = aggregate_blocks(conducting, team)
+        self.aggregate = self._blocks.cells(2 if any(self.periodic) else 1, team)
+        self._build(self._blocks.network, SETTINGS)
+
+    def residual(self, x: Double, r: Single, scale: float) -> None:
+        wrap(x, self.shape, self.periodic, self.problem.rise)
+        for axis in np.flatnonzero(self.periodic):  # a rise must not show where an insulating voxel stands
+            for padding in (0, self.shape[axis] + 1):
+                there = layer(x, self.shape, int(axis), padding)
+                set_layer(x, self.shape, int(axis), padding, there * self.seam_conductance(int(axis)))
+        for end in self.ends:
+            set_layer(x, self.shape, end.axis, end.padding, end.conductance * end.value)
+        self.run(kernels.residual, self.shape[2], self.inverse, x, self.source, scale, r)
+
+    def inner_dissipation(self, x: Double) -> float:
+        self.run(kernels.dissipation, self.shape[2], self.inverse, x, self._planes[0])
+        return float(self._planes[0].sum())
+
+    def seam_conductance(self, axis: int) -> Double:
+        voxels = self.problem.voxels
+        ends = (half_resistance(self.problem, np.take(voxels, k, axis)) for k in (0, -1))
+        return np.where(np.isfinite(sum(ends)), 1.0, 0.0)
+
+    def aggregates_at(self, axis: int, index: int) -> Index:
+        return self._blocks.layer(axis, index - 1)
+
+    def _inverse_diagonal(self, conducting: Single) -> Single:
+        """Inverse of the number of conducting neighbours, fixed potentials included."""
+        wrap(conducting, self.shape, self.periodic)
+        diagonal = self.vector()
+        self.team.run(kernels.count_neighbours, self.shape[0], diagonal.size, self.shape[2], conducting, diagonal)
+        for end in self.ends:
+            there = layer(diagonal, self.shape, end.axis, end.layer)
+            set_layer(diagonal, self.shape, end.axis, end.layer, there + end.conductance)
+        self.team.run(kernels.invert, self.shape[0], diagonal.size, diagonal)
+        return diagonal
