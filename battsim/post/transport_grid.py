@@ -110,6 +110,9 @@ def _kept(conductor: Conductor, kept: Mask) -> tuple[NDArray[Any], Floats | None
         return np.where(kept, conductor.voxels, 0), None
     table = np.full(256, np.inf)
     used = conductor.conductivity > 0
+    if np.count_nonzero(used) == 1:  # the mask itself is the image
+        table[1] = 0.5 / float(conductor.conductivity[used][0])
+        return kept.view(np.uint8), table
     table[used] = 0.5 / conductor.conductivity[used]
     insulating = np.flatnonzero(~used)
     if insulating.size == 0:

@@ -63,8 +63,8 @@ def _no_weights() -> Single:
 class Level:
     """One network and the cycle's vectors on it; `aggregate`, `entry_map` lead to the next level.
 
-    pointers, columns: rows as in multigrid_kernels.py. position: grid indices of each node, shape (n_nodes, 3). weights:
-    of the entries; zeros unless given.
+    pointers, columns: rows as in multigrid_kernels.py. position: grid indices of each node, shape (n_nodes, 3).
+    weights: of the entries; zeros unless given. ground: shape (n_nodes,), zeros until written.
     """
 
     pointers: Index
@@ -89,6 +89,7 @@ class Level:
 
     @property
     def n_nodes(self) -> int:
+        """Number of nodes."""
         return self.pointers.size - 1
 
     @property
@@ -98,6 +99,7 @@ class Level:
 
     @property
     def memory_bytes(self) -> int:
+        """Bytes held by all arrays."""
         return sum(getattr(self, name).nbytes for name in self.__slots__)
 
     def invert_diagonal(self) -> None:
@@ -114,7 +116,7 @@ class Level:
         """Forward Gauss-Seidel from x = 0: entries that meet zeros are passed over."""
         self.x[:] = 0
         rows = self.slabs, self.pointers, self.middle, self.columns
-        numbers = self.weights, self.ground, self.inverse, self.b, self.x
+        numbers = self.weights, self.inverse, self.b, self.x
         for parity in (0, 1):
             count = (self.slabs.size - parity) // 2
             _share(team, kernels.sweep_from_zero, count, self.columns.size, parity, *rows, *numbers)
@@ -219,7 +221,7 @@ def _share(team: Team | None, kernel: kernels.Kernel, count: int, size: int, *ar
 
 
 def _slabs(pointers: Index, columns: Index, position: Index) -> Index:
-    """First row of each slab and the end of the last: pairs of planes, and an even number of slabs; or all rows as one."""
+    """First row of each slab and the end of the last: an even number of slabs, of pairs of planes, or one for all."""
     n_nodes = pointers.size - 1
     whole = np.array([0, n_nodes], np.int32)
     plane = position[:, 0]

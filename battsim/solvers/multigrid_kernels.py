@@ -10,6 +10,7 @@ counts they are read as unsigned, which spares the test for negative indices (a 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -20,6 +21,7 @@ Index = NDArray[np.int32]
 Single = NDArray[np.float32]
 
 MOST_NODES = 8  # of an aggregate that is not bound to a 2x2x2 block
+_FAST: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
 
 
 @njit(cache=True, error_model="numpy")
@@ -284,9 +286,6 @@ def invert_diagonal(pointers: Index, weights: Single, ground: Single, inverse: S
         inverse[i] = 1.0 / diagonal if diagonal > 0 else 0.0
 
 
-_FAST = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
-
-
 @njit(cache=True, error_model="numpy")
 def only_adjacent(pointers: Index, columns: Index, slabs: Index) -> bool:
     """Whether all couplings stay in their slab of rows or reach the one before or behind it, the first behind the last.
@@ -297,7 +296,10 @@ def only_adjacent(pointers: Index, columns: Index, slabs: Index) -> bool:
     for slab in range(count):
         before = (slab - 1) % count
         behind = (slab + 1) % count
+        low, high = slabs[max(slab - 1, 0)], slabs[min(slab + 2, count)]
         for i in range(slabs[slab], slabs[slab + 1]):
+            if pointers[i] == pointers[i + 1] or (columns[pointers[i]] >= low and columns[pointers[i + 1] - 1] < high):
+                continue  # rows are sorted; what is left are couplings across periodic ends
             for p in range(pointers[i], pointers[i + 1]):
                 j = columns[p]
                 here = slabs[slab] <= j < slabs[slab + 1]
@@ -362,7 +364,6 @@ def sweep_from_zero(
     middle: Index,
     columns: Index,
     weights: Single,
-    ground: Single,
     inverse: Single,
     b: Single,
     x: Single,

@@ -2,8 +2,11 @@
 
 The aggregates are the connected parts of the conducting voxels in each 2x2x2 block. Which parts eight voxels make is
 looked up by the byte of their occupancy, bit t = 4 di + 2 dj + dk. Aggregates are numbered block by block in C order,
-so that the network's rows come plane by plane; each kernel works on the block planes start ... stop - 1.
+so that the network's rows come plane by plane. Each kernel works on the planes start ... stop - 1 of blocks. Indices of
+a block are bi, bj, bk, those of a voxel i, j, k.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -14,7 +17,7 @@ Index = NDArray[np.int32]
 Single = NDArray[np.float32]
 Long = NDArray[np.int64]
 
-_FAST = {"cache": True, "nogil": True, "error_model": "numpy"}
+_FAST: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 def parts_of_blocks() -> tuple[Byte, Byte]:
@@ -33,8 +36,9 @@ def parts_of_blocks() -> tuple[Byte, Byte]:
 
 
 def sides_of_blocks(parts: Byte) -> tuple[Byte, Byte, Byte]:
-    """Which of the four voxels at each side conduct, shape (3, 2, 256), as bits; their parts, (3, 2, 256, 4); bit counts.
+    """Tables of what each occupancy has at its six sides, and the number of bits of 0 ... 15.
 
+    Which of a side's four voxels conduct, as bits, shape (3, 2, 256), and the parts of these voxels, (3, 2, 256, 4).
     Sides count by axis and by low (0) or high (1) end; opposite sides have their voxels in the same order.
     """
     sides, behind = np.zeros((3, 2, 256), np.uint8), np.zeros((3, 2, 256, 4), np.uint8)
@@ -52,31 +56,31 @@ def sides_of_blocks(parts: Byte) -> tuple[Byte, Byte, Byte]:
 def occupy(start: int, stop: int, conducting: Byte, counts: Byte, occupancy: Byte, total: Long) -> None:
     """Occupancy byte of each block, and the number of parts in each plane of blocks."""
     nx, ny, nz = conducting.shape
-    for I in range(start, stop):
+    for bi in range(start, stop):
         n = 0
-        for i in range(2 * I, min(2 * I + 2, nx)):
+        for i in range(2 * bi, min(2 * bi + 2, nx)):
             for j in range(ny):
-                row, out = conducting[i, j], occupancy[I, j >> 1]
+                row, out = conducting[i, j], occupancy[bi, j >> 1]
                 shift = 4 * (i & 1) + 2 * (j & 1)
-                for K in range(nz >> 1):
-                    out[K] |= (row[2 * K] | (row[2 * K + 1] << 1)) << shift
+                for bk in range(nz >> 1):
+                    out[bk] |= (row[2 * bk] | (row[2 * bk + 1] << 1)) << shift
                 if nz & 1:
                     out[nz >> 1] |= row[nz - 1] << shift
-        for J in range(occupancy.shape[1]):
-            for K in range(occupancy.shape[2]):
-                n += counts[occupancy[I, J, K]]
-        total[I] = n
+        for bj in range(occupancy.shape[1]):
+            for bk in range(occupancy.shape[2]):
+                n += counts[occupancy[bi, bj, bk]]
+        total[bi] = n
 
 
 @njit(**_FAST)
 def number_blocks(start: int, stop: int, counts: Byte, occupancy: Byte, before: Long, first: Index) -> None:
     """Number of each block's first aggregate; `before` counts the aggregates of the planes before."""
-    for I in range(start, stop):
-        n = before[I]
-        for J in range(occupancy.shape[1]):
-            for K in range(occupancy.shape[2]):
-                first[I, J, K] = n
-                n += counts[occupancy[I, J, K]]
+    for bi in range(start, stop):
+        n = before[bi]
+        for bj in range(occupancy.shape[1]):
+            for bk in range(occupancy.shape[2]):
+                first[bi, bj, bk] = n
+                n += counts[occupancy[bi, bj, bk]]
 
 
 @njit(**_FAST)
@@ -97,18 +101,19 @@ def number_cells(start: int, stop: int, nz: int, parts: Byte, occupancy: Byte, f
 @njit(**_FAST)
 def place(start: int, stop: int, counts: Byte, occupancy: Byte, first: Index, position: Index) -> None:
     """Block indices of each aggregate, shape (n, 3)."""
-    for I in range(start, stop):
-        for J in range(occupancy.shape[1]):
-            for K in range(occupancy.shape[2]):
-                for k in range(counts[occupancy[I, J, K]]):
-                    position[first[I, J, K] + k] = I, J, K
+    for bi in range(start, stop):
+        for bj in range(occupancy.shape[1]):
+            for bk in range(occupancy.shape[2]):
+                for k in range(counts[occupancy[bi, bj, bk]]):
+                    position[first[bi, bj, bk] + k] = bi, bj, bk
 
 
 @njit(inline="always")
 def _pairs(common: int, parts_here: Byte, parts_there: Byte, own: Byte, theirs: Byte, faces: Byte) -> int:
     """Pairs of parts that meet across one side of a block, with the number of their faces; how many pairs there are.
 
-    common: which of the side's four faces conduct; parts_here, parts_there: part behind each of them.
+    common: which of the side's four faces conduct; parts_here, parts_there: part behind each of them. Pairs come in
+    ascending order of `theirs`.
     """
     n = 0
     for f in range(4):
@@ -118,7 +123,10 @@ def _pairs(common: int, parts_here: Byte, parts_there: Byte, own: Byte, theirs: 
             while k < n and not (own[k] == a and theirs[k] == b):
                 k += 1
             if k == n:
-                own[n], theirs[n], faces[n] = a, b, 0
+                while k > 0 and theirs[k - 1] > b:
+                    own[k], theirs[k], faces[k] = own[k - 1], theirs[k - 1], faces[k - 1]
+                    k -= 1
+                own[k], theirs[k], faces[k] = a, b, 0
                 n += 1
             faces[k] += 1
     return n
@@ -135,29 +143,29 @@ def couplings(
     columns: Index,
     weights: Single,
 ) -> None:
-    """Count the entries of each row into pointers[row + 1] or, where `columns` has room, fill the rows in ascending order.
+    """Count the entries of each row into pointers[row + 1] or, where `columns` has room, fill the rows, sorted.
 
-    tables: as `block_tables` gives them.
+    tables: the counts of `parts_of_blocks` and all that `sides_of_blocks` returns.
     """
     counts, sides, parts_of_sides, bits = tables
     filling = columns.size > 0
     size = occupancy.shape
     own, theirs, faces, at = np.empty(4, np.uint8), np.empty(4, np.uint8), np.empty(4, np.uint8), np.zeros(4, np.int64)
-    for I in range(start, stop):
-        for J in range(size[1]):
-            for K in range(size[2]):
-                byte = occupancy[I, J, K]
+    for bi in range(start, stop):
+        for bj in range(size[1]):
+            for bk in range(size[2]):
+                byte = occupancy[bi, bj, bk]
                 if byte == 0:
                     continue
-                row = first[I, J, K]
+                row = first[bi, bj, bk]
                 for k in range(counts[byte]):
                     at[k] = 0
                 for side in range(6):  # columns ascend from the neighbour at low x to the one at high x
                     axis = side if side < 3 else 5 - side
                     high = 0 if side < 3 else 1
-                    a = I + (2 * high - 1 if axis == 0 else 0)
-                    b = J + (2 * high - 1 if axis == 1 else 0)
-                    c = K + (2 * high - 1 if axis == 2 else 0)
+                    a = bi + (2 * high - 1 if axis == 0 else 0)
+                    b = bj + (2 * high - 1 if axis == 1 else 0)
+                    c = bk + (2 * high - 1 if axis == 2 else 0)
                     if a < 0 or b < 0 or c < 0 or a == size[0] or b == size[1] or c == size[2]:
                         continue
                     other = occupancy[a, b, c]

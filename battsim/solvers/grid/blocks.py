@@ -29,20 +29,24 @@ class Blocks:
     network: Level
 
     def cells(self, colours: int, team: Team) -> Index:
-        """Aggregate of each cell of the red (1) or of both `colours` (2), split by colour; -1 where nothing conducts."""
+        """Aggregate of each red cell (colours = 1) or of all (2), split by colour; -1 where nothing conducts."""
         aggregate = np.full((colours, *split_shape(self.shape)[1:]), -1, np.int32)
         blocks = _tables()[1], self.occupancy, self.first
         team.run(kernels.number_cells, self.first.shape[0], 8 * self.first.size, self.shape[2], *blocks, aggregate)
         return aggregate
 
     def layer(self, axis: int, index: int) -> Index:
-        """Aggregates of one layer across an axis, index 0 ... n - 1, shape of the two other axes; any number elsewhere."""
+        """Aggregates of one layer across an axis, index 0 ... n - 1, shape of the two other axes.
+
+        Any number where nothing conducts.
+        """
         at = list(np.ogrid[: self.shape[0], : self.shape[1], : self.shape[2]])
         at[axis] = np.full((1, 1, 1), index)
         block = at[0] >> 1, at[1] >> 1, at[2] >> 1
         corner = 4 * (at[0] & 1) + 2 * (at[1] & 1) + (at[2] & 1)
         part = _tables()[1][self.occupancy[block], corner]
-        return np.take(self.first[block] + part, 0, axis).astype(np.int32)
+        numbers: Index = np.take(self.first[block] + part, 0, axis).astype(np.int32)
+        return numbers
 
 
 def aggregate_blocks(conducting: Byte, team: Team) -> Blocks:
@@ -82,5 +86,6 @@ def with_edges(network: Level, first: Index, second: Index, conductance: Single)
 
 @cache
 def _tables() -> tuple[Byte, Byte, Byte, Byte, Byte]:
+    """What `parts_of_blocks` and `sides_of_blocks` return, computed once."""
     counts, parts = kernels.parts_of_blocks()
     return counts, parts, *kernels.sides_of_blocks(parts)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from battsim.solvers.grid import uniform_kernels as shared
 from battsim.solvers.grid.blocks import with_edges
 from battsim.solvers.grid.halo import unwrap, wrap
-from battsim.solvers.grid.layout import Shape, joined_planes, layer, split_planes, split_shape
+from battsim.solvers.grid.layout import Shape, joined_planes, layer, plain, split_planes, split_shape
 from battsim.solvers.grid.problem import GridProblem
 from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import Hierarchy, Level, MultigridSettings
@@ -48,21 +48,43 @@ class End:
 class FinestLevel(ABC):
     """Operator and preconditioner of a grid problem.
 
-    problem: as given. unit: conductance that counts as 1. kernels: module with `sweep_colour`, `restrict_red`,
-    `curvature` and `advance`, which take the arrays of `operator`.
+    Attributes
+    ----------
+    problem, shape
+        As given, and the shape of its grid.
+    unit
+        Conductance that counts as 1.
+    ends, source
+        Fixed potentials and sources in units of the level; sources split by colour, of size 0 where there are none.
+    inverse
+        Inverse diagonal, 0 in insulating voxels and in those without any coupling.
+    kernels
+        Module with `sweep_colour`, which takes `inverse` and `stored`, `restrict_red`, which takes `stored`, and
+        `curvature` and `advance`, which take `operator`.
+    stored
+        The couplings, where they are stored.
+    operator
+        From which arrays A p is computed.
+    aggregate
+        Of red cells, or of both colours where an axis is periodic; split by colour, -1 where a cell has none.
+    hierarchy
+        The network of the aggregates and the levels below it.
     """
+
+    kernels: Any
+    stored: tuple[Single, ...]
+    operator: tuple[Single, ...]
+    inverse: Single
+    aggregate: Index
+    hierarchy: Hierarchy
 
     def __init__(self, problem: GridProblem, unit: float, team: Team) -> None:
         self.problem, self.unit, self.team = problem, unit, team
-        self.shape: Shape = problem.voxels.shape  # type: ignore[assignment]
+        self.shape: Shape = problem.voxels.shape
         self.periodic = tuple(end == "periodic" for end in problem.ends)
+        self.periodic_axes = [axis for axis in range(3) if self.periodic[axis]]
         self.ends = _ends(problem, unit)
         self.source = _EMPTY if problem.source is None else self.split(problem.source / unit, np.float64)
-        self.kernels: Any
-        self.operator: tuple[NDArray[Any], ...]
-        self.inverse: Single
-        self.aggregate: Index  # of red cells, or of both colours where an axis is periodic
-        self.hierarchy: Hierarchy
         self._planes = np.zeros((2, self.shape[0]))
 
     @abstractmethod
@@ -75,18 +97,21 @@ class FinestLevel(ABC):
 
     @abstractmethod
     def seam_conductance(self, axis: int) -> Double:
-        """g of the faces across a periodic axis, shape of its end, in units of the level."""
+        """Conductance of the faces across a periodic axis, shape of its end, in units of the level."""
 
     @abstractmethod
     def aggregates_at(self, axis: int, index: int) -> Index:
-        """Aggregates of one layer across an axis, index 1 ... n, shape of the two other axes; any number elsewhere."""
+        """Aggregates of one layer across an axis, index 1 ... n, shape of the two other axes.
+
+        Any number where a cell has none.
+        """
 
     def drive(self) -> float:
         """Root of the sum of squares of what fixed potentials, rises and sources drive, in units of the level."""
         squares = float(np.vdot(self.source, self.source)) if self.source.size else 0.0
         squares += sum(float(((end.conductance * end.value) ** 2).sum()) for end in self.ends)
-        for axis in np.flatnonzero(self.periodic):
-            squares += 2.0 * float(((self.seam_conductance(int(axis)) * self.problem.rise[axis]) ** 2).sum())
+        for axis in self.periodic_axes:
+            squares += 2.0 * float(((self.seam_conductance(axis) * self.problem.rise[axis]) ** 2).sum())
         return float(np.sqrt(squares))
 
     def dissipation(self, x: Double) -> float:
@@ -94,16 +119,34 @@ class FinestLevel(ABC):
         total = self.inner_dissipation(x)
         for end in self.ends:
             total += float((end.conductance * (layer(x, self.shape, end.axis, end.layer) - end.value) ** 2).sum())
-        for axis, n in enumerate(self.shape):
-            if self.periodic[axis]:
-                first, last = layer(x, self.shape, axis, 1), layer(x, self.shape, axis, n)
-                jump = first + self.problem.rise[axis] - last
-                total += float((self.seam_conductance(axis) * jump**2).sum())
+        for axis in self.periodic_axes:
+            first, last = layer(x, self.shape, axis, 1), layer(x, self.shape, axis, self.shape[axis])
+            jump = first + self.problem.rise[axis] - last
+            total += float((self.seam_conductance(axis) * jump**2).sum())
         return total
 
     def work(self, x: Double) -> float:
         """Sum of source u, in units of the level."""
         return float(np.vdot(self.source, x)) if self.source.size else 0.0
+
+    def energy(self, x: Double, r: Single, scale: float) -> float:
+        """J of a potential with the residual r scale, in units of the level.
+
+        With A x = b + source - r, J = sum g (difference)^2 - 2 source.x is the work at the ends less source.x and r.x:
+        cheaper than the sum over all faces.
+        """
+        self.run(shared.dot, x, r, self._planes)
+        total = -scale * float(self._planes[0].sum()) - self.work(x)
+        for end in self.ends:
+            total += float(
+                (end.conductance * end.value * (end.value - layer(x, self.shape, end.axis, end.layer))).sum()
+            )
+        for axis, n in enumerate(self.shape):
+            rise = self.problem.rise[axis]
+            if rise != 0:
+                jump = layer(x, self.shape, axis, 1) + rise - layer(x, self.shape, axis, n)
+                total += float((self.seam_conductance(axis) * rise * jump).sum())
+        return total
 
     def flux(self, end: End, x: Double) -> float:
         """What flows into the grid through an end, in units of the level."""
@@ -115,8 +158,8 @@ class FinestLevel(ABC):
 
     def split(self, values: NDArray[Any], dtype: type) -> NDArray[Any]:
         """Values on the grid, shape (nx, ny, nz), as a colour-split vector."""
-        x = np.zeros(split_shape(self.shape), dtype)
-        self.team.run(split_planes, self.shape[0], values.size, values, x)
+        x: NDArray[Any] = np.zeros(split_shape(self.shape), dtype)
+        self.team.run(split_planes, self.shape[0], values.size, plain(values), x)
         return x
 
     def joined(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -128,24 +171,24 @@ class FinestLevel(ABC):
     def cycle(self, r: Single, z: Single) -> None:
         """Write one cycle's approximate solution of A z = r, from zero."""
         network, nz = self.hierarchy.levels[0], self.shape[2]
+        diagonal_and_couplings = self.inverse, *self.stored
         unwrap(z, self.shape, self.periodic)
         self.run(shared.start_from_zero, self.inverse, r, z)
-        self.run(self.kernels.sweep_colour, 1, nz, *self.operator, r, z)
+        self.run(self.kernels.sweep_colour, 1, nz, *diagonal_and_couplings, r, z)
         wrap(z, self.shape, self.periodic)
         network.b[:] = 0
         pairs = (self.shape[0] + 1) // 2
-        self.team.run(
-            self.kernels.restrict_red, pairs, self.inverse.size, nz, *self.operator[1:], z, self.aggregate, network.b
-        )
-        if any(self.periodic):
+        red = nz, *self.stored, z, self.aggregate, network.b
+        self.team.run(self.kernels.restrict_red, pairs, self.inverse.size, *red)
+        if self.periodic_axes:
             self._restrict_across(z, network)
         self.hierarchy.solve(_COARSE_CYCLES, self.team)
         for c in range(self.aggregate.shape[0]):  # black cells are swept next, and need it at periodic ends only
             factor = self.hierarchy.settings.over_correction
             self.run(shared.prolong_colour, c, factor, network.x, self.aggregate, z)
         wrap(z, self.shape, self.periodic)
-        self.run(self.kernels.sweep_colour, 1, nz, *self.operator, r, z)
-        self.run(self.kernels.sweep_colour, 0, nz, *self.operator, r, z)
+        self.run(self.kernels.sweep_colour, 1, nz, *diagonal_and_couplings, r, z)
+        self.run(self.kernels.sweep_colour, 0, nz, *diagonal_and_couplings, r, z)
 
     def curvature(self, p: Single) -> float:
         """p.A p, in units of the level."""
@@ -169,12 +212,12 @@ class FinestLevel(ABC):
         return float(self._planes[1].sum())
 
     def turn(self, z: Single, beta: float, p: Single) -> None:
-        """p = z + beta p."""
+        """New direction: p = z + beta p."""
         self.run(shared.turn, z, beta, p)
 
     def _build(self, network: Level, settings: MultigridSettings) -> None:
         """Build the levels below on the network of the aggregates."""
-        if any(self.periodic):
+        if self.periodic_axes:
             network = self._with_seams(network)
         for end in self.ends:
             here = end.conductance > 0
@@ -186,9 +229,9 @@ class FinestLevel(ABC):
     def _with_seams(self, network: Level) -> Level:
         """The network with the couplings across periodic ends."""
         first, second, g = [], [], []
-        for axis in np.flatnonzero(self.periodic):
-            low, high = (self.aggregates_at(int(axis), k) for k in (1, self.shape[axis]))
-            conductance = self.seam_conductance(int(axis))
+        for axis in self.periodic_axes:
+            low, high = (self.aggregates_at(axis, k) for k in (1, self.shape[axis]))
+            conductance = self.seam_conductance(axis)
             joined = (conductance > 0) & (low != high)
             first.append(low[joined])
             second.append(high[joined])
@@ -196,17 +239,17 @@ class FinestLevel(ABC):
         return with_edges(network, np.concatenate(first), np.concatenate(second), np.concatenate(g))
 
     def _restrict_across(self, z: Single, network: Level) -> None:
-        """Add the residual that black cells at periodic ends have: what the padding of z, zero until then, brings in."""
+        """Add the residual of black cells at periodic ends: what the padding of z brings in, zero until then."""
         i, j, k = (np.arange(1, n + 1) for n in self.shape)
-        for axis in np.flatnonzero(self.periodic):
+        for axis in self.periodic_axes:
             n = self.shape[axis]
-            conductance = self.seam_conductance(int(axis))
+            conductance = self.seam_conductance(axis)
             at = [i[:, None, None], j[:, None], k]
             for here, padding in ((1, 0), (n, n + 1)):
                 at[axis] = np.full((1, 1, 1), here)
                 black = np.take(np.broadcast_to((at[0] + at[1] + at[2] + 1) & 1, _with(self.shape, axis)), 0, axis) == 1
                 chosen = black & (conductance > 0)
-                nodes = self.aggregates_at(int(axis), here)[chosen]
+                nodes = self.aggregates_at(axis, here)[chosen]
                 values = (conductance * layer(z, self.shape, axis, padding))[chosen]
                 np.add.at(network.b, nodes, values.astype(np.float32))
 
@@ -237,8 +280,9 @@ def _ends(problem: GridProblem, unit: float) -> list[End]:
 
 
 def half_resistance(problem: GridProblem, voxels: NDArray[Any]) -> Double:
-    """1/(2 k) of some voxels of a problem, infinite where they insulate."""
+    """Half resistance 1/(2 k) of some voxels of a problem, infinite where they insulate."""
     if problem.half_resistance is not None:
-        return problem.half_resistance[voxels]
+        r: Double = problem.half_resistance[voxels]
+        return r
     with np.errstate(divide="ignore"):
         return 0.5 / np.asarray(voxels, np.float64)

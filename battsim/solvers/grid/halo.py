@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from battsim.solvers.grid.layout import Shape, layer, set_layer
 
 
 def wrap(x: NDArray[Any], shape: Shape, periodic: Sequence[bool], rise: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
-    """Copy each end of a periodic axis into the padding at the other one, less or plus `rise` per crossing."""
+    """Copy each end of a periodic axis into the padding at the other one: low less, high plus the axis's `rise`."""
     for axis, n in enumerate(shape):
         if periodic[axis]:
             first, last = layer(x, shape, axis, 1), layer(x, shape, axis, n)

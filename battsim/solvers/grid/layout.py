@@ -1,6 +1,6 @@
 """How a grid of voxels lies in memory for the finest level: split by colour, padded by one voxel.
 
-Voxel (i, j, k), each counted from 1 (0 and n + 1 are padding), has the colour c = (i + j + k + 1) & 1, red 0 and black 1.
+Voxel (i, j, k), each counted from 1 (0 and n + 1 are padding), has the colour c = (i + j + k + 1) & 1: red 0, black 1.
 With q = (i + j + c) & 1 the voxels of one colour in row (i, j) are k = 2 m - 1 + q, and
 
     x[c, i, j, m],   shape (2, nx + 2, ny + 2, ceil(nz / 2) + 2).
@@ -18,6 +18,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
+
+
+def plain(values: NDArray[Any]) -> NDArray[Any]:
+    """The values themselves or, where these are not contiguous, writable and in this machine's byte order, a copy.
+
+    Compiled kernels take any layout, but are compiled anew for each.
+    """
+    return np.require(values, values.dtype.newbyteorder("="), ["C", "W", "E"])
 
 
 def split_shape(shape: Shape) -> tuple[int, int, int, int]:
@@ -56,7 +64,8 @@ def layer(x: NDArray[Any], shape: Shape, axis: int, index: int) -> NDArray[Any]:
     """Values of one padded layer across an axis, index 0 ... n + 1, shape of the two other axes without padding."""
     nx, ny, nz = shape
     i, j, k = np.ogrid[1 : nx + 1, 1 : ny + 1, 1 : nz + 1]
-    return np.take(x[_where(*_at(axis, index, i, j, k))], 0, axis)
+    values: NDArray[Any] = np.take(x[_where(*_at(axis, index, i, j, k))], 0, axis)
+    return values
 
 
 def set_layer(x: NDArray[Any], shape: Shape, axis: int, index: int, values: NDArray[Any] | float) -> None:

@@ -18,8 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from battsim.solvers.grid.layout import plain
+
 Double = NDArray[np.float64]
-Sides = Literal["closed", "periodic", "fixed"]
+_TYPES = np.uint8, np.float32, np.float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +41,9 @@ class Fixed:
     conductance: Double | None = None
 
 
+AxisEnds = Literal["closed", "periodic"] | tuple[Fixed, Fixed]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GridProblem:
     """Steady diffusion on a grid.
@@ -47,7 +52,7 @@ class GridProblem:
     ----------
     voxels
         Shape (nx, ny, nz): either numbers of phases, uint8, for which `half_resistance` holds r, or conductivities
-        (float32 or float64, 0 insulates).
+        (float32 or float64, 0 insulates). Kept as given, or as a copy where that is not contiguous and writable.
     half_resistance
         r of each phase, shape (256,), infinite where it insulates; None where `voxels` are conductivities.
     face_factor
@@ -66,17 +71,18 @@ class GridProblem:
     voxels: NDArray[Any]
     half_resistance: Double | None
     face_factor: tuple[float, float, float]
-    ends: tuple[
-        Literal["closed", "periodic"] | tuple[Fixed, Fixed],
-        Literal["closed", "periodic"] | tuple[Fixed, Fixed],
-        Literal["closed", "periodic"] | tuple[Fixed, Fixed],
-    ]
+    ends: tuple[AxisEnds, AxisEnds, AxisEnds]
     rise: tuple[float, float, float] = (0.0, 0.0, 0.0)
     source: Double | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.size == 0:
             raise ValueError(f"a grid has three axes of at least one voxel, not shape {self.voxels.shape}")
+        object.__setattr__(self, "voxels", plain(self.voxels))
+        if self.voxels.dtype not in _TYPES:
+            raise ValueError(
+                f"voxels have type {self.voxels.dtype}; phases are uint8, conductivities float32 or float64"
+            )
         if (self.half_resistance is None) == (self.voxels.dtype == np.uint8):
             raise ValueError("half_resistance goes with phase numbers of type uint8, and with nothing else")
         if self.half_resistance is not None and self.half_resistance.shape != (256,):

@@ -29,8 +29,12 @@ from battsim.solvers.linear import LinearStatus
 from battsim.solvers.ritz import RitzValues
 from battsim.solvers.threads import Team
 
-REPLACE = 1e-4
-"""The residual is computed anew when it has fallen by this: float32 has then lost three of its seven digits."""
+REPLACE = 1e-2
+"""The residual is computed anew when it has fallen by this from its peak, which float32's round-off goes with."""
+TRUSTED = 2.0
+"""A measured residual this many times the believed one says that the direction of the iteration is lost."""
+STALLS = 3
+"""Measured residuals that did not fall to a half of the one before: then float64 has nothing left to gain."""
 ROUND_OFF = 1e-14
 """Residual relative to what drives it at which float64 has nothing left to gain."""
 LEAST = 1e-12
@@ -102,7 +106,7 @@ def solve_grid(
     residual
         On the relative residual, where the square root of `tolerance` is not enough.
     guess
-        Shape (nx, ny, nz). By default linear between fixed potentials that are numbers, and along rises.
+        Shape (nx, ny, nz), float64. By default linear between fixed potentials that are numbers, and along rises.
     threads
         Results do not depend on their number.
     potential
@@ -114,13 +118,15 @@ def solve_grid(
         raise ValueError(
             f"tolerance {tolerance} must lie in (0, 1), residual {residual} and max_iterations {max_iterations} above 0"
         )
+    if guess is not None and guess.shape != problem.voxels.shape:
+        raise ValueError(f"guess has shape {guess.shape}, the grid {problem.voxels.shape}")
     with Team(threads) as team:
         started = perf_counter()
         level = finest_level(problem, team)
         setup = perf_counter() - started
         iteration = _Iteration(level, guess)
         status = _iterate(iteration, tolerance, min(residual, np.sqrt(tolerance)), max_iterations, progress)
-        return _result(iteration, status, tolerance, min(residual, np.sqrt(tolerance)), potential, setup, started)
+        return _result(iteration, status, setup, started, potential=potential)
 
 
 def finest_level(problem: GridProblem, team: Team) -> FinestLevel:
@@ -135,19 +141,26 @@ class _Iteration:
     def __init__(self, level: FinestLevel, guess: Double | None) -> None:
         self.level = level
         self.r, self.z, self.p = level.vector(), level.vector(), level.vector()
-        self.x = level.split(
-            np.broadcast_to(_guess(level.problem) if guess is None else guess, level.shape), np.float64
-        )
-        level.run(kernels.clear, level.inverse, self.x)
+        if guess is None:
+            self.x = np.zeros(self.r.shape)
+            level.run(kernels.fill, *_guess(level.problem), level.inverse, self.x)
+        else:
+            self.x = level.split(guess, np.float64)
+            level.run(kernels.clear, level.inverse, self.x)
         self.drive = level.drive()
+        if self.drive == 0:
+            self.x[:] = 0.0
         # a power of two near the residuals: sources and potentials may have units that leave float32's range
         self.scale = 2.0 ** np.floor(np.log2(self.drive)) if 0 < self.drive < np.inf else 1.0
         self.norm = self._measure()
-        self.energy, self.dissipation = self._energy()
+        self.energy = level.energy(self.x, self.r, self.scale)
+        self.dissipation = np.inf
         self.least = LEAST * abs(self.energy)
         self.steps, self.decrement, self.error, self.imbalance = 0, 0.0, np.inf, np.inf
         self.failure: LinearStatus | None = None
-        self._ritz, self._rz, self._replaced_at = RitzValues(), 1.0, self.norm
+        self._ritz, self._rz = RitzValues(), 0.0
+        self._peak = self._measured = self.norm
+        self.stalls = 0
 
     @property
     def size(self) -> float:
@@ -162,7 +175,7 @@ class _Iteration:
         if not (np.isfinite(rz) and rz > 0):
             self.failure = LinearStatus.BREAKDOWN if np.isfinite(rz) else LinearStatus.NOT_FINITE
             return False
-        beta = rz / self._rz if self.steps else 0.0
+        beta = rz / self._rz if self._rz > 0 else 0.0
         level.turn(self.z, beta, self.p)
         curvature = level.curvature(self.p)
         if not (np.isfinite(curvature) and curvature > 0):
@@ -179,8 +192,9 @@ class _Iteration:
         self.energy -= self.decrement
         # the bound on the error before this step, less what the step has gained
         self.error = max(unscaled * rz / self._ritz.theta() - self.decrement, 0.0)
-        if self.norm < REPLACE * self._replaced_at:
-            self.norm = self._replaced_at = self._measure()
+        self._peak = max(self._peak, self.norm)
+        if self.norm < REPLACE * self._peak:
+            self._replace()
         return True
 
     def measure_error(self) -> None:
@@ -190,38 +204,45 @@ class _Iteration:
 
     def recompute(self) -> None:
         """Residual and energy from the potential alone."""
-        self.norm = self._measure()
-        self.energy, self.dissipation = self._energy()
+        self._replace()
+        self.dissipation = self.level.dissipation(self.x)
+        self.energy = self.dissipation - 2.0 * self.level.work(self.x)
         self.imbalance = abs(self.scale * self.level.total(self.r))
+
+    def _replace(self) -> None:
+        """Go on with a residual computed from the potential, and afresh where it is not what the iteration believed."""
+        believed, before = self.norm, self._measured
+        self.norm = self._peak = self._measured = self._measure()
+        if self.norm > TRUSTED * believed:
+            self._rz = 0.0
+        self.stalls = self.stalls + 1 if self.norm > 0.5 * before else 0
 
     def _measure(self) -> float:
         """Norm of the residual, computed from the potential."""
         self.level.residual(self.x, self.r, self.scale)
         return self.scale * float(np.sqrt(self.level.dot(self.r, self.r)))
 
-    def _energy(self) -> tuple[float, float]:
-        """J, and its sum over the faces."""
-        dissipation = self.level.dissipation(self.x)
-        return dissipation - 2.0 * self.level.work(self.x), dissipation
-
 
 def _iterate(
     iteration: _Iteration, tolerance: float, residual: float, max_iterations: int, progress: Progress | None
 ) -> LinearStatus:
-    """Step until the tolerances are met; why it ended."""
-    for _ in range(max_iterations):
-        if iteration.norm <= ROUND_OFF * iteration.drive or iteration.drive == 0:
+    """Step until the tolerances are met by what is recomputed from the potential; why it ended."""
+    while True:
+        if iteration.norm <= ROUND_OFF * iteration.drive:
             iteration.measure_error()
+            iteration.recompute()
             return LinearStatus.CONVERGED
-        if not iteration.step():
-            assert iteration.failure is not None
-            return iteration.failure
-        size = iteration.size
-        if progress is not None:
-            progress(iteration.steps, iteration.error / size if size > 0 else np.inf)
         if _fulfilled(iteration, tolerance, residual):
-            return LinearStatus.CONVERGED
-    return LinearStatus.ITERATIONS
+            iteration.recompute()
+            if _fulfilled(iteration, tolerance, residual):
+                return LinearStatus.CONVERGED
+        if iteration.stalls >= STALLS or iteration.steps >= max_iterations or not iteration.step():
+            iteration.recompute()
+            return iteration.failure or (
+                LinearStatus.STAGNATION if iteration.steps < max_iterations else LinearStatus.ITERATIONS
+            )
+        if progress is not None:
+            progress(iteration.steps, iteration.error / iteration.size if iteration.size > 0 else np.inf)
 
 
 def _fulfilled(iteration: _Iteration, tolerance: float, residual: float) -> bool:
@@ -234,19 +255,10 @@ def _fulfilled(iteration: _Iteration, tolerance: float, residual: float) -> bool
 
 
 def _result(
-    iteration: _Iteration,
-    status: LinearStatus,
-    tolerance: float,
-    residual: float,
-    potential: bool,
-    setup: float,
-    started: float,
+    iteration: _Iteration, status: LinearStatus, setup: float, started: float, *, potential: bool
 ) -> GridResult:
-    """The result with residual and energy recomputed, and converged only if they bear it out."""
+    """What the iteration came to; its numbers are recomputed."""
     level = iteration.level
-    iteration.recompute()
-    if status is LinearStatus.CONVERGED and iteration.norm > ROUND_OFF * iteration.drive:
-        status = status if _fulfilled(iteration, tolerance, residual) else LinearStatus.STAGNATION
     flux = [level.unit * level.flux(end, iteration.x) for end in level.ends]
     axes = [end.axis for end in level.ends[::2]]
     field = None
@@ -274,23 +286,28 @@ def _span(level: FinestLevel) -> float:
     return max(map(np.max, values)) - min(map(np.min, values)) if values else 0.0
 
 
-def _guess(problem: GridProblem) -> Double:
-    """What rises along periodic axes and lies linearly between fixed numbers, shape of the grid or 1 for each axis.
+def _guess(problem: GridProblem) -> tuple[Double, Double, Double]:
+    """Terms along x, y, z whose sum is the first potential: what rises, and lines between fixed numbers.
 
     Zero where fixed potentials vary over an end.
     """
-    total = np.zeros((1, 1, 1))
     pairs = [pair for pair in problem.ends if not isinstance(pair, str)]
     if any(np.ndim(fixed.value) > 0 for pair in pairs for fixed in pair):
-        return total
-    for axis, (pair, rise) in enumerate(zip(problem.ends, problem.rise, strict=True)):
-        n = problem.voxels.shape[axis]
-        here = np.arange(n) + 0.5
-        if isinstance(pair, str):
-            line = rise * here / n
-        else:
-            before, behind = (0.5 if fixed.conductance is None else 1.0 for fixed in pair)
-            share = (here - 0.5 + before) / (n - 1 + before + behind)
-            line = np.asarray(pair[0].value + share * (np.asarray(pair[1].value) - pair[0].value))
-        total = total + np.expand_dims(line, [a for a in range(3) if a != axis])
-    return total
+        x, y, z = (np.zeros(n) for n in problem.voxels.shape)
+        return x, y, z
+    x, y, z = (_line(problem, axis) for axis in range(3))
+    return x, y, z
+
+
+def _line(problem: GridProblem, axis: int) -> Double:
+    """What one axis adds to the first potential, shape (n,)."""
+    n, pair = problem.voxels.shape[axis], problem.ends[axis]
+    here = np.arange(n) + 0.5
+    if isinstance(pair, str):
+        rising: Double = problem.rise[axis] * here / n
+        return rising
+    before, behind = (0.5 if fixed.conductance is None else 1.0 for fixed in pair)
+    share = (here - 0.5 + before) / (n - 1 + before + behind)
+    low, high = (float(np.asarray(fixed.value)) for fixed in pair)
+    line: Double = low + share * (high - low)
+    return line

@@ -1,9 +1,12 @@
 """Compiled kernels that turn a grid with unequal couplings into the network of its aggregates.
 
 In each 2x2x2 block the voxels that strong couplings join make an aggregate: a coupling is strong from a share of the
-largest one of both its ends. A voxel without any strong coupling follows its own strongest neighbour in the block,
-unless that one is alone itself. Aggregates are numbered block by block in C order. Bit t = 4 di + 2 dj + dk.
+largest one of both its ends, where couplings to fixed potentials count too: a voxel that one of these holds hardly
+follows its neighbours. A voxel without any strong coupling follows its own strongest neighbour in the block, unless
+that one is alone itself. Aggregates are numbered block by block in C order. A block's voxels are t = 4 di + 2 dj + dk.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -11,7 +14,7 @@ from numba import njit
 from battsim.solvers.grid.block_kernels import Index, Long
 from battsim.solvers.grid.uniform_kernels import Double, Single
 
-_FAST = {"cache": True, "nogil": True, "error_model": "numpy"}
+_FAST: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _ROOM = 64  # pairs that one block can have: eight voxels with six faces each, and some to spare
 
 
@@ -22,10 +25,11 @@ def _at(i: int, j: int, k: int) -> tuple[int, int]:
 
 
 @njit(inline="always")
-def _face(g: Single, axis: int, i: int, j: int, k: int) -> float:
+def _face(g: Single, axis: int, i: int, j: int, k: int) -> np.float32:
     """Coupling of a voxel's low face."""
     c, m = _at(i, j, k)
-    return g[axis, c, i, j, m]
+    coupling: np.float32 = g[axis, c, i, j, m]
+    return coupling
 
 
 @njit(inline="always")
@@ -43,7 +47,7 @@ def _alone(g: Single, largest: Single, strength: float, i: int, j: int, k: int) 
         (g[2, c, i, j, m], largest[o, i, j, m + q - 1]),
         (g[2, o, i, j, m + q], largest[o, i, j, m + q]),
     )
-    for coupling, other in sides:
+    for coupling, other in sides:  # noqa: SIM110 - numba compiles no generator in all()
         if coupling > 0 and other > 0 and coupling >= strength * max(own, other):
             return False
     return True
@@ -51,6 +55,7 @@ def _alone(g: Single, largest: Single, strength: float, i: int, j: int, k: int) 
 
 @njit(inline="always")
 def _smallest(parent: Index, t: int) -> int:
+    """Smallest voxel of t's set."""
     while parent[t] != t:
         t = parent[t]
     return t
@@ -62,15 +67,17 @@ def aggregate_cells(
 ) -> None:
     """Aggregate of each cell, counted from 0 in each plane of blocks, and the number in each plane.
 
-    aggregate: both colours, -1 beforehand; it stays so where a cell has no neighbour.
+    largest: largest coupling of each cell, those to fixed potentials included; 0 where it has none. aggregate: both
+    colours, -1 beforehand; it stays so where a cell has no coupling. A cell coupled to nothing but a fixed potential is
+    an aggregate of its own, a node with a ground and an empty row.
     """
     nx, ny = largest.shape[1] - 2, largest.shape[2] - 2
     parent, number = np.empty(8, np.int32), np.empty(8, np.int32)
-    for I in range(start, stop):
+    for bi in range(start, stop):
         n = 0
         for j0 in range(1, ny + 1, 2):
             for k0 in range(1, nz + 1, 2):
-                i0 = 2 * I + 1
+                i0 = 2 * bi + 1
                 for t in range(8):
                     i, j, k = i0 + (t >> 2), j0 + (t >> 1 & 1), k0 + (t & 1)
                     c, m = _at(i, j, k)
@@ -116,7 +123,7 @@ def aggregate_cells(
                     i, j, k = i0 + (t >> 2), j0 + (t >> 1 & 1), k0 + (t & 1)
                     c, m = _at(i, j, k)
                     aggregate[c, i, j, m] = number[root]
-        total[I] = n
+        total[bi] = n
 
 
 @njit(**_FAST)
@@ -158,6 +165,14 @@ def _sort(n: int, own: Index, theirs: Index, weight: Double) -> None:
         own[h + 1], theirs[h + 1], weight[h + 1] = a, b, w
 
 
+@njit(inline="always")
+def _first_of(k: int, own: Index) -> int:
+    """First pair of the sorted list with the same row as pair k."""
+    while k > 0 and own[k - 1] == own[k]:
+        k -= 1
+    return k
+
+
 @njit(**_FAST)
 def couplings(
     start: int,
@@ -170,19 +185,20 @@ def couplings(
     weights: Single,
     position: Index,
 ) -> None:
-    """Count the entries of each row into pointers[row + 1] or, where `columns` has room, fill the rows in ascending order.
+    """Count the entries of each row into pointers[row + 1] or, where `columns` has room, fill the rows, sorted.
 
-    The padding of `aggregate` is -1, so that nothing reaches beyond the grid. position: block of each aggregate.
+    The padding of `aggregate` is -1, so that nothing reaches beyond the grid: couplings to fixed potentials and across
+    periodic ends come later. position: block of each aggregate, written with the rows.
     """
     filling = columns.size > 0
     nx, ny = aggregate.shape[1] - 2, aggregate.shape[2] - 2
     own, theirs, weight = np.empty(_ROOM, np.int32), np.empty(_ROOM, np.int32), np.empty(_ROOM, np.float64)
-    for I in range(start, stop):
+    for bi in range(start, stop):
         for j0 in range(1, ny + 1, 2):
             for k0 in range(1, nz + 1, 2):
                 n = 0
                 for t in range(8):
-                    i, j, k = 2 * I + 1 + (t >> 2), j0 + (t >> 1 & 1), k0 + (t & 1)
+                    i, j, k = 2 * bi + 1 + (t >> 2), j0 + (t >> 1 & 1), k0 + (t & 1)
                     if i > nx or j > ny or k > nz:
                         continue
                     c, m = _at(i, j, k)
@@ -192,7 +208,7 @@ def couplings(
                     o = 1 - c
                     q = (k + 1) & 1
                     if filling:
-                        position[a, 0], position[a, 1], position[a, 2] = I, (j0 - 1) >> 1, (k0 - 1) >> 1
+                        position[a, 0], position[a, 1], position[a, 2] = bi, (j0 - 1) >> 1, (k0 - 1) >> 1
                     n = _note(a, aggregate[o, i - 1, j, m], g[0, c, i, j, m], n, own, theirs, weight)
                     n = _note(a, aggregate[o, i + 1, j, m], g[0, o, i + 1, j, m], n, own, theirs, weight)
                     n = _note(a, aggregate[o, i, j - 1, m], g[1, c, i, j, m], n, own, theirs, weight)
@@ -205,13 +221,5 @@ def couplings(
                     continue
                 _sort(n, own, theirs, weight)
                 for k in range(n):
-                    entry = pointers[own[k]] + (k - first_of(k, own))
+                    entry = pointers[own[k]] + (k - _first_of(k, own))
                     columns[entry], weights[entry] = theirs[k], weight[k]
-
-
-@njit(inline="always")
-def first_of(k: int, own: Index) -> int:
-    """First pair of the sorted list with the same row as pair k."""
-    while k > 0 and own[k - 1] == own[k]:
-        k -= 1
-    return k

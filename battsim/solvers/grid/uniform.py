@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from battsim.solvers.grid import uniform_kernels as kernels
 from battsim.solvers.grid.blocks import aggregate_blocks
@@ -14,9 +15,10 @@ from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import MultigridSettings
 from battsim.solvers.threads import Team
 
-SETTINGS = MultigridSettings(strength=1e-6, over_correction=2.0)
+SETTINGS = MultigridSettings(strength=1e-6, over_correction=2.0, coarsest_size=300)
 """All couplings are strong: aggregates are the connected parts of blocks, which are twice too stiff in 3-D."""
 _TABLE_SIZE = 256
+_LARGEST_END = 2**22  # couplings: up to here a float32 inverse gives the whole diagonal back; the limit is 5.9e6
 
 
 def uniform_conductance(problem: GridProblem, team: Team) -> float | None:
@@ -32,10 +34,16 @@ def uniform_conductance(problem: GridProblem, team: Team) -> float | None:
     unit = problem.face_factor[0] / (2.0 * float(values[0]))
     for pair in problem.ends:
         for fixed in () if isinstance(pair, str) else pair:
-            g = 0.0 if fixed.conductance is None else fixed.conductance / unit
-            if (g != np.rint(g)).any():
+            g = np.zeros(1) if fixed.conductance is None else fixed.conductance / unit
+            if (g != np.rint(g)).any() or g.max() > _LARGEST_END:
                 return None
     return unit
+
+
+def _conducting(voxels: NDArray[np.uint8], finite: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """1 where a voxel conducts and 0 elsewhere, shape of `voxels`: these themselves where they are just that."""
+    binary = finite[1] and not finite[0] and voxels.max() <= 1
+    return voxels if binary else finite.astype(np.uint8)[voxels]
 
 
 class UniformLevel(FinestLevel):
@@ -44,34 +52,38 @@ class UniformLevel(FinestLevel):
     def __init__(self, problem: GridProblem, unit: float, team: Team) -> None:
         super().__init__(problem, unit, team)
         assert problem.half_resistance is not None
-        conducting = np.isfinite(problem.half_resistance).astype(np.uint8)[problem.voxels]
+        conducting = _conducting(problem.voxels, np.isfinite(problem.half_resistance))
         self.kernels = kernels
         self.inverse = self._inverse_diagonal(self.split(conducting, np.float32))
-        self.operator = (self.inverse,)
+        self.stored, self.operator = (), (self.inverse,)
         self._blocks = aggregate_blocks(conducting, team)
-        self.aggregate = self._blocks.cells(2 if any(self.periodic) else 1, team)
+        self.aggregate = self._blocks.cells(2 if self.periodic_axes else 1, team)
         self._build(self._blocks.network, SETTINGS)
 
     def residual(self, x: Double, r: Single, scale: float) -> None:
+        """Write (source - what flows out of each voxel) / scale."""
         wrap(x, self.shape, self.periodic, self.problem.rise)
-        for axis in np.flatnonzero(self.periodic):  # a rise must not show where an insulating voxel stands
+        for axis in self.periodic_axes:  # a rise must not show where an insulating voxel stands
             for padding in (0, self.shape[axis] + 1):
-                there = layer(x, self.shape, int(axis), padding)
-                set_layer(x, self.shape, int(axis), padding, there * self.seam_conductance(int(axis)))
+                there = layer(x, self.shape, axis, padding)
+                set_layer(x, self.shape, axis, padding, there * self.seam_conductance(axis))
         for end in self.ends:
             set_layer(x, self.shape, end.axis, end.padding, end.conductance * end.value)
         self.run(kernels.residual, self.shape[2], self.inverse, x, self.source, scale, r)
 
     def inner_dissipation(self, x: Double) -> float:
+        """Sum of (difference)^2 over the faces inside the grid."""
         self.run(kernels.dissipation, self.shape[2], self.inverse, x, self._planes[0])
         return float(self._planes[0].sum())
 
     def seam_conductance(self, axis: int) -> Double:
+        """1 where both voxels at a face across a periodic axis conduct, else 0; shape of the end."""
         voxels = self.problem.voxels
         ends = (half_resistance(self.problem, np.take(voxels, k, axis)) for k in (0, -1))
         return np.where(np.isfinite(sum(ends)), 1.0, 0.0)
 
     def aggregates_at(self, axis: int, index: int) -> Index:
+        """Aggregates of one layer across an axis, any number where nothing conducts."""
         return self._blocks.layer(axis, index - 1)
 
     def _inverse_diagonal(self, conducting: Single) -> Single:

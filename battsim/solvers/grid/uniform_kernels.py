@@ -7,6 +7,8 @@ that its float32 inverse gives back exactly. Where cells of one colour are writt
 Each kernel works on the planes start + 1 ... stop; sums are left per plane, so that they do not depend on the threads.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -15,7 +17,12 @@ Index = NDArray[np.int32]
 Single = NDArray[np.float32]
 Double = NDArray[np.float64]
 
-_FAST = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+_FAST: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz"},
+}
 
 
 @njit(**_FAST)
@@ -109,7 +116,7 @@ def prolong_colour(start: int, stop: int, c: int, factor: float, coarse_x: Singl
 
 @njit(**_FAST)
 def curvature(start: int, stop: int, nz: int, inverse: Single, p: Single, total: Double) -> None:
-    """p.A p by planes, in float64."""
+    """Write p.A p by planes, in float64."""
     for i in range(start + 1, stop + 1):
         plane = 0.0
         for c in range(2):
@@ -140,7 +147,7 @@ def advance(
     r: Single,
     sums: Double,
 ) -> None:
-    """x += step scale p, r -= step A p, and the sums of r^2 and of r by planes."""
+    """Step on: x += step scale p, r -= step A p, and write the sums of r^2 and of r by planes."""
     for i in range(start + 1, stop + 1):
         plane = total = 0.0
         for c in range(2):
@@ -168,7 +175,7 @@ def advance(
 def residual(
     start: int, stop: int, nz: int, inverse: Single, x: Double, source: Double, scale: float, r: Single
 ) -> None:
-    """r = (source + neighbours - diagonal x) / scale, in float64.
+    """Write r = (source + neighbours - diagonal x) / scale, computed in float64.
 
     The padding of x holds the fixed potentials times their conductances, and the values across periodic ends.
     source: split like x, or of size 0.
@@ -193,6 +200,7 @@ def dissipation(start: int, stop: int, nz: int, inverse: Single, x: Double, tota
 
     The padding of `inverse` is 0, so that nothing beyond the grid counts.
     """
+    zero, one = np.float64(0), np.float64(1)
     for i in range(start + 1, stop + 1):
         plane = 0.0
         for c in range(2):
@@ -204,10 +212,11 @@ def dissipation(start: int, stop: int, nz: int, inverse: Single, x: Double, tota
                 s = q - 1  # the voxel before along z
                 row = 0.0
                 for m in range(1, (nz + 1 - q) // 2 + 1):
-                    if d[m] > 0:
-                        row += (here[m] - xm[m]) ** 2 if dx[m] > 0 else 0.0
-                        row += (here[m] - ym[m]) ** 2 if dy[m] > 0 else 0.0
-                        row += (here[m] - z[m + s]) ** 2 if dz[m + s] > 0 else 0.0
+                    along_x = (here[m] - xm[m]) * (one if dx[m] > 0 else zero)
+                    along_y = (here[m] - ym[m]) * (one if dy[m] > 0 else zero)
+                    along_z = (here[m] - z[m + s]) * (one if dz[m + s] > 0 else zero)
+                    weight = one if d[m] > 0 else zero
+                    row += weight * (along_x * along_x + along_y * along_y + along_z * along_z)
                 plane += row
         total[i - 1] = plane
 
@@ -231,7 +240,7 @@ def dot(start: int, stop: int, a: Single, b: Single, sums: Double) -> None:
 
 @njit(**_FAST)
 def turn(start: int, stop: int, z: Single, beta: float, p: Single) -> None:
-    """p = z + beta p."""
+    """New direction: p = z + beta p."""
     f = np.float32(beta)
     for i in range(start + 1, stop + 1):
         for c in range(2):
@@ -239,6 +248,20 @@ def turn(start: int, stop: int, z: Single, beta: float, p: Single) -> None:
                 new, old = z[c, i, j], p[c, i, j]
                 for m in range(old.size):
                     old[m] = new[m] + f * old[m]
+
+
+@njit(**_FAST)
+def fill(start: int, stop: int, a: Double, b: Double, c: Double, inverse: Single, x: Double) -> None:
+    """Write x = a[i] + b[j] + c[k], i, j, k from 0, where voxels have neighbours, and 0 elsewhere."""
+    nz = c.size
+    for i in range(start + 1, stop + 1):
+        for colour in range(2):
+            for j in range(1, x.shape[2] - 1):
+                q = (i + j + colour) & 1
+                d, here = inverse[colour, i, j], x[colour, i, j]
+                line = a[i - 1] + b[j - 1]
+                for m in range(1, (nz + 1 - q) // 2 + 1):
+                    here[m] = line + c[2 * m - 2 + q] if d[m] > 0 else 0.0
 
 
 @njit(**_FAST)

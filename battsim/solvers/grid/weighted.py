@@ -13,7 +13,7 @@ from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import Level, MultigridSettings
 from battsim.solvers.threads import Team
 
-SETTINGS = MultigridSettings(strength=0.25, over_correction=1.5)
+SETTINGS = MultigridSettings(strength=0.25, over_correction=1.5, coarsest_size=300)
 
 
 class WeightedLevel(FinestLevel):
@@ -31,13 +31,14 @@ class WeightedLevel(FinestLevel):
         self.couplings = self._couplings()
         self.inverse, largest = self.vector(), self.vector()
         self.run(weighted_kernels.invert_sums, self.shape[2], self.couplings, self.inverse, largest)
-        self.operator = (self.inverse, self.couplings)
+        self.stored = self.operator = (self.couplings,)
         self._aggregate = np.full(split_shape(self.shape), -1, np.int32)
         network = self._network(largest)
-        self.aggregate = self._aggregate if any(self.periodic) else self._aggregate[:1]
+        self.aggregate = self._aggregate if self.periodic_axes else self._aggregate[:1]
         self._build(network, SETTINGS)
 
     def residual(self, x: Double, r: Single, scale: float) -> None:
+        """Write (source - what flows out of each voxel) / scale."""
         wrap(x, self.shape, self.periodic, self.problem.rise)
         out = np.zeros(split_shape(self.shape))
         voxels = self.problem.voxels, self.problem.half_resistance
@@ -49,15 +50,18 @@ class WeightedLevel(FinestLevel):
         self.run(weighted_kernels.finish_residual, self.shape[2], out, self.source, scale, r)
 
     def inner_dissipation(self, x: Double) -> float:
+        """Sum of g (difference)^2 over the faces inside the grid."""
         voxels = self.problem.voxels, self.problem.half_resistance
         self.run(weighted_kernels.dissipation, *voxels, self._factor, x, self._planes[0])
         return float(self._planes[0].sum())
 
     def seam_conductance(self, axis: int) -> Double:
+        """Conductance of the faces across a periodic axis, shape of its end."""
         first, last = (half_resistance(self.problem, np.take(self.problem.voxels, k, axis)) for k in (0, -1))
         return np.asarray(self._factor[axis] / (first + last), np.float64)
 
     def aggregates_at(self, axis: int, index: int) -> Index:
+        """Aggregates of one layer across an axis, -1 where a cell has none."""
         return np.asarray(layer(self._aggregate, self.shape, axis, index), np.int32)
 
     def _couplings(self) -> Single:
@@ -65,8 +69,8 @@ class WeightedLevel(FinestLevel):
         g = np.zeros((3, *split_shape(self.shape)), np.float32)
         voxels = self.problem.voxels, self.problem.half_resistance
         self.run(weighted_kernels.low_faces, *voxels, self._factor, self._wraps, g)
-        for axis in np.flatnonzero(self._wraps):
-            set_layer(g[axis], self.shape, axis, self.shape[axis] + 1, self.seam_conductance(int(axis)))
+        for axis in self.periodic_axes:
+            set_layer(g[axis], self.shape, axis, self.shape[axis] + 1, self.seam_conductance(axis))
         for end in self.ends:
             set_layer(g[end.axis], self.shape, end.axis, max(end.layer, end.padding), end.conductance)
         return g

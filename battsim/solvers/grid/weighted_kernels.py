@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 
-_FAST = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+_FAST: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz"},
+}
 
 
 @njit(**_FAST)
@@ -53,8 +58,8 @@ def restrict_red(start: int, stop: int, nz: int, g: Single, x: Single, aggregate
 
 
 @njit(**_FAST)
-def curvature(start: int, stop: int, nz: int, inverse: Single, g: Single, p: Single, total: Double) -> None:
-    """p.A p by planes, in float64; `inverse` is not needed here."""
+def curvature(start: int, stop: int, nz: int, g: Single, p: Single, total: Double) -> None:
+    """Write p.A p by planes, in float64."""
     for i in range(start + 1, stop + 1):
         plane = 0.0
         for c in range(2):
@@ -82,7 +87,6 @@ def advance(
     start: int,
     stop: int,
     nz: int,
-    inverse: Single,
     g: Single,
     p: Single,
     step: float,
@@ -91,7 +95,7 @@ def advance(
     r: Single,
     sums: Double,
 ) -> None:
-    """x += step scale p, r -= step A p, and the sums of r^2 and of r by planes."""
+    """Step on: x += step scale p, r -= step A p, and write the sums of r^2 and of r by planes."""
     for i in range(start + 1, stop + 1):
         plane = total = 0.0
         for c in range(2):
@@ -121,12 +125,11 @@ def advance(
 
 
 @njit(inline="always")
-def _half_resistance(voxels: NDArray[Any], table: Double | None, i: int, j: int, k: int) -> float:
-    """1/(2 k) of a voxel; i, j, k from 0."""
-    if table is None:
-        return 0.5 / np.float64(voxels[i, j, k])
-    else:  # noqa: RET505 - numba drops the branch that does not apply, and needs to see both
-        return table[voxels[i, j, k]]
+def _half_resistance(voxels: NDArray[Any], table: Double | None, i: int, j: int, k: int) -> np.float64:
+    """Half resistance 1/(2 k) of a voxel; i, j, k from 0."""
+    # numba drops the branch that does not apply
+    r: np.float64 = 0.5 / np.float64(voxels[i, j, k]) if table is None else table[voxels[i, j, k]]
+    return r
 
 
 @njit(**_FAST)
@@ -159,10 +162,7 @@ def low_faces(
 
 @njit(**_FAST)
 def invert_sums(start: int, stop: int, nz: int, g: Single, inverse: Single, largest: Single) -> None:
-    """Inverse of the sum of each cell's couplings, 0 where it has none, and the largest of them.
-
-    `largest` brings 1 in the cells that have a coupling to be counted out: see `largest_inside`.
-    """
+    """Inverse of the sum of each cell's couplings and the largest of them, fixed potentials included; 0 where none."""
     for i in range(start + 1, stop + 1):
         for c in range(2):
             o = 1 - c
@@ -230,7 +230,7 @@ def dissipation(
     start: int, stop: int, voxels: NDArray[Any], table: Double | None, factor: Double, x: Double, total: Double
 ) -> None:
     """Sum of g (difference)^2 over the faces inside the grid, by planes, with exact couplings."""
-    nx, ny, nz = voxels.shape
+    _, ny, nz = voxels.shape
     for i in range(start, stop):
         plane = 0.0
         for j in range(ny):
@@ -254,7 +254,7 @@ def dissipation(
 
 @njit(**_FAST)
 def finish_residual(start: int, stop: int, nz: int, out: Double, source: Double, scale: float, r: Single) -> None:
-    """r = (source - out) / scale."""
+    """Write r = (source - out) / scale."""
     sourced = source.size > 0
     for i in range(start + 1, stop + 1):
         for c in range(2):

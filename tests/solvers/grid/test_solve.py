@@ -173,6 +173,23 @@ def test_energy_is_an_upper_bound_within_its_estimate(index, tolerance):
     assert too_large <= found.error_estimate * abs(least) * (1 + 1e-6) + 1e-12 * abs(least)
 
 
+@pytest.mark.parametrize(
+    "description",
+    [
+        # beyond the reach of one float32 residual: contrasts of 1e7 with the faces' own, or a single fixed end
+        ((5, 7, 5), ("closed", "periodic", "periodic"), "phases", 1e5, 0.4, (0.01, 1.0, 1.0), False, 132),
+        ((2, 8, 7), ("periodic", "periodic", "fixed low"), "phases", 1e5, 0.7, (100.0, 1.0, 1.0), False, 561),
+        ((3, 8, 2), ("fixed low", "fixed", "periodic"), "phases", 1e5, 0.4, (0.1, 1.0, 10.0), True, 886),
+    ],
+    ids=str,
+)
+def test_steps_after_round_off_in_the_residual_still_lead_down(description):
+    problem = make_problem(*description)
+    found = solved(problem)
+    assert_same_solution(problem, found, reference.solve_reference(problem))
+    assert found.iterations < 50
+
+
 # exact answers and invariances
 
 
@@ -199,7 +216,7 @@ def test_row_with_uniform_sources_and_one_fixed_end():
     n, k, source = 12, 2.0, 0.25
     sides = ((Fixed(1.0), Fixed(0.0, np.zeros((1, 1)))), "closed", "closed")
     problem = GridProblem(np.full((n, 1, 1), k), None, (1.0, 1.0, 1.0), sides, source=np.full((n, 1, 1), source))
-    found = solved(problem)
+    found = solved(problem, residual=1e-12)
     # face i carries the sources of the n - i voxels beyond it; the outer one is half a voxel long
     flux = source * (n - np.arange(n))
     resistance = np.full(n, 1 / k)
@@ -271,6 +288,17 @@ def test_cut_circuit_carries_nothing(end):
     # of a linear start's 4; relative to nothing no error is small, so that the status may say that it stagnates
     assert abs(found.energy) < 1e-12
     assert abs(found.dissipation) < 1e-12
+
+
+@pytest.mark.parametrize("end", [(Fixed(1.0), Fixed(0.0)), "periodic"], ids=["fixed", "periodic"])
+def test_ends_that_meet_nothing_drive_nothing(end):
+    """No voxel at the ends conducts, so that any constant solves it; a linear first guess does not."""
+    conducting = np.ones((6, 5, 4))
+    conducting[[0, -1]] = 0.0
+    rise = (1.0 if end == "periodic" else 0.0, 0.0, 0.0)
+    found = solved(GridProblem(conducting, None, (1.0, 1.0, 1.0), (end, "closed", "closed"), rise))
+    assert found.converged
+    assert (found.energy, found.dissipation) == (0.0, 0.0)
 
 
 def test_solution_as_guess_needs_no_more_than_one_step():
