@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 import psutil
 
-import battsim
 from battsim.errors import BattsimError
 from meshing.errors import ImageError, MeshError
 
@@ -214,7 +213,7 @@ def _begin(inputs: Mapping[str, Path], seed: int | None, threads: int) -> Record
     return Record(
         state="running",
         version=_version("battsim") or "unknown",
-        git_commit=git_commit(Path(battsim.__file__).resolve().parent.parent),
+        git_commit=git_commit(Path(__file__).resolve().parents[2]),
         inputs={key: sha256(file) for key, file in inputs.items()},
         seed=seed,
         libraries={"python": platform.python_version()} | {name: v for name in LIBRARIES if (v := _version(name))},
