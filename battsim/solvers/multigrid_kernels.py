@@ -48,7 +48,7 @@ def adjacency(first: Index, second: Index, n_nodes: int) -> tuple[Index, Index, 
     # transposing a symmetric pattern leaves every row sorted, in linear time
     edge = np.empty(edge_by_row.size, np.int32)
     columns = np.empty(edge_by_row.size, np.int32)
-    end[:] = start[:n_nodes]
+    end = start[:n_nodes].copy()
     for i in range(n_nodes):
         for p in range(start[i], start[i + 1]):
             k = edge_by_row[p]
@@ -244,7 +244,7 @@ def coarse_pattern(pointers: Index, columns: Index, aggregate: Index, n_coarse: 
     # transposing sorts the rows; entry (c, d) may land at (d, c), since the weights are symmetric
     coarse_columns = np.empty(n_entries, np.int32)
     moved = np.empty(n_entries, np.int32)
-    end[:] = coarse_pointers[:n_coarse]
+    end = coarse_pointers[:n_coarse].copy()
     for c in range(n_coarse):
         for p in range(coarse_pointers[c], coarse_pointers[c + 1]):
             d = unsorted[p]

@@ -104,8 +104,9 @@ def place(start: int, stop: int, counts: Byte, occupancy: Byte, first: Index, po
     for bi in range(start, stop):
         for bj in range(occupancy.shape[1]):
             for bk in range(occupancy.shape[2]):
-                for k in range(counts[occupancy[bi, bj, bk]]):
-                    position[first[bi, bj, bk] + k] = bi, bj, bk
+                n = first[bi, bj, bk]
+                for k in range(n, n + counts[occupancy[bi, bj, bk]]):
+                    position[k, 0], position[k, 1], position[k, 2] = bi, bj, bk
 
 
 @njit(inline="always")

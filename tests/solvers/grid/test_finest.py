@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from battsim.solvers import threads
 from battsim.solvers.grid import uniform, weighted
+from battsim.solvers.grid.halo import wrap
 from battsim.solvers.grid.problem import Fixed, GridProblem
 from battsim.solvers.grid.solve import finest_level
 from battsim.solvers.grid.uniform import UniformLevel, uniform_conductance
@@ -87,7 +88,8 @@ def applied(level, values):
 
 def cycled(level, values):
     z = level.vector()
-    z += 7.0 * (level.inverse > 0)  # whatever it held
+    z += 7.0 * (level.inverse > 0)  # whatever it held, as an earlier cycle leaves it
+    wrap(z, level.shape, level.periodic)
     level.cycle(level.split(values, np.float32), z)
     return level.joined(z).astype(float) / level.unit
 
@@ -373,6 +375,8 @@ def test_layout_of_the_arrays_changes_nothing(team, kind):
     assert np.shares_memory(problem.voxels, replace(problem).voxels)
     results = []
     for one in (problem, other, replace(problem, voxels=frozen)):
+        assert one.voxels.flags.c_contiguous  # one type, for which kernels are compiled once
+        assert one.voxels.flags.writeable
         level = finest_level(one, team)
         r = level.vector()
         level.residual(level.split(problem.source, np.float64), r, 1.0)
