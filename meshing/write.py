@@ -44,7 +44,8 @@ def write_vti(
         Destination, ending in .vti.
     fields
         Arrays of one shape (nx, ny, nz) by name and unit, such as "c_e [mol.m-3]"; NaN where a field is not defined.
-        Floats are stored as float32, uint8 and bool as uint8.
+        Vectors along x, y, z have shape (nx, ny, nz, 3). Floats are stored as float32, uint8 and bool as uint8; float32
+        with x fastest in memory is written without a copy.
     voxel_size
         Edges of a voxel along x, y, z, m.
     origin
@@ -64,9 +65,12 @@ def write_vti(
 
 def _check_fields(path: Path, fields: Mapping[str, NDArray[Any]], voxel_size: tuple[float, float, float]) -> None:
     shapes = {name: np.shape(values) for name, values in fields.items()}
-    shape = next(iter(shapes.values()), ())
-    if len(shape) != 3 or 0 in shape or len(set(shapes.values())) != 1:
-        raise MeshError(f"{path}: needs fields of one shape (nx, ny, nz); the shapes given are {shapes or 'none'}")
+    shape = next(iter(shapes.values()), ())[:3]
+    if len(shape) != 3 or 0 in shape or not set(shapes.values()) <= {shape, (*shape, 3)}:
+        raise MeshError(
+            f"{path}: needs fields of one shape (nx, ny, nz), or (nx, ny, nz, 3) for vectors; the shapes given are "
+            f"{shapes or 'none'}"
+        )
     for name, values in fields.items():
         if values.dtype.kind != "f" and values.dtype not in (np.uint8, np.bool_):
             raise MeshError(
@@ -87,17 +91,24 @@ def _write_image(
     from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
 
     image = vtkImageData()
-    image.SetDimensions(*(n + 1 for n in next(iter(fields.values())).shape))
+    image.SetDimensions(*(n + 1 for n in next(iter(fields.values())).shape[:3]))
     image.SetSpacing(*voxel_size)
     image.SetOrigin(*origin)
     kept = []  # VTK borrows the memory of these arrays until the file is written
     for name, values in fields.items():
         stored = np.float32 if values.dtype.kind == "f" else np.uint8
-        kept.append(np.ravel(values, order="F").astype(stored, copy=False))  # VTK runs through x fastest
+        # VTK runs through x fastest, and through the components of a vector before that
+        ordered = values.swapaxes(0, 2).astype(stored, order="C", copy=False)
+        kept.append(ordered.reshape(-1, *ordered.shape[3:]))
         array = numpy_to_vtk(kept[-1])  # type: ignore[no-untyped-call]
         array.SetName(name)
         image.GetCellData().AddArray(array)
-    image.GetCellData().SetActiveScalars(next(iter(fields)))
+    scalars = [name for name, values in fields.items() if values.ndim == 3]
+    vectors = [name for name, values in fields.items() if values.ndim == 4]
+    if scalars:
+        image.GetCellData().SetActiveScalars(scalars[0])
+    if vectors:
+        image.GetCellData().SetActiveVectors(vectors[0])
     writer = vtkXMLImageDataWriter()
     writer.SetFileName(str(path))
     writer.SetInputData(image)

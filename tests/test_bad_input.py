@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -233,6 +234,42 @@ def test_an_absurd_rate(tmp_path: Path) -> None:
     case = make(tmp_path, HALF_CELL, None, ('"1 C"', '"5000 C"'))
     assert_refused(case, 5, "case.toml", "protocol.0.rate = 5000 C", "1000 C", "check the unit")
     assert not (case / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pore = -1.0", ("transport.conductivity.pore = -1.0", "greater than 0")),
+        ("pore = 0", ("transport.conductivity.pore = 0", "greater than 0")),
+        ("pore = nan", ("transport.conductivity.pore", "is not a finite number")),
+        ("pore = inf", ("transport.conductivity.pore", "is not a finite number")),
+    ],
+)
+def test_a_conductivity_that_no_phase_has(tmp_path: Path, line: str, words: tuple[str, ...]) -> None:
+    case = make(tmp_path, TORTUOSITY, None, ("pore = 1.0", line))
+    assert_refused(case, 3, "case.toml", *words)
+
+
+def test_transport_along_an_axis_of_one_voxel(tmp_path: Path) -> None:
+    axes = ("[transport.conductivity]", '[transport]\naxes = ["x"]\n[transport.conductivity]')
+    flat = np.repeat([[0, 1]], 4, axis=1).reshape(1, 4, 2).astype(np.uint8)
+    case = make(tmp_path, TORTUOSITY, flat, axes)
+    words = ("case.toml", "transport along x", "1 x 4 x 2 voxels", "choose y or z")
+    assert_refused(case, 3, *words, validates=True)
+    (case / "case.toml").write_text(TORTUOSITY)
+    result = battsim("run", case, "--fresh", "--json")
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert list(answer["directions"]) == ["y", "z"]
+    assert answer["warnings"] == ["transport along x left out: the image of 1 x 4 x 2 voxels has one voxel there"]
+
+
+def test_more_voxels_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room to read and label the image, but not to solve: refused with the estimate."""
+    case = make(tmp_path, TORTUOSITY)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2000))
+    words = ("case.toml", "transport through 8 x 4 x 4 voxels needs about", "are free", "crop or coarsen the image")
+    assert_refused(case, 7, *words, validates=True)
 
 
 # what no current can pass

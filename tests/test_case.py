@@ -133,6 +133,21 @@ def test_transport_fills_porosities(tmp_path: Path) -> None:
     assert other.transport.conductivity == {"pore": 1.0, "binder": 0.1}
 
 
+def test_transport_asks_for_nothing_more_unless_told(tmp_path: Path) -> None:
+    resolved = read_case(template("tortuosity"), tmp_path).resolved()
+    assert resolved["output"] == {"fields": []}
+    more = {"tensor": False, "electrode": False, "representative": False, "discretisation": False}
+    assert resolved["transport"].items() >= more.items()
+    assert (resolved["transport"]["sides"], resolved["transport"]["length"]) == ("no-flux", "outer")
+    asked = template("tortuosity")
+    asked["transport"] |= {"sides": "periodic", "tensor": "mirrored", "electrode": True, "discretisation": True}
+    case = read_case(asked | {"output": {"fields": ["flux", "potential"]}}, tmp_path)
+    assert isinstance(case, TortuosityCase)
+    assert (case.transport.tensor, case.transport.electrode, case.transport.sides) == ("mirrored", True, "periodic")
+    assert case.output.fields == ("flux", "potential")
+    assert read_case(json.loads(json.dumps(case.resolved())), tmp_path) == case
+
+
 def test_a_case_cannot_be_changed(tmp_path: Path) -> None:
     case = read_case(template("tortuosity"), tmp_path)
     with pytest.raises(ValidationError, match="frozen"):
@@ -303,7 +318,18 @@ REFUSED_RECIPES = [
     ("tortuosity", "transport.axes", ["x", "x"], ["name each axis once"]),
     ("tortuosity", "transport.axes", [], ["transport.axes", "is empty"]),
     ("tortuosity", "transport.length", "faces", ["transport.length", "outer, centres"]),
-    ("tortuosity", "transport.sides", "periodic", ["is not available in this version; use"]),
+    ("tortuosity", "transport.sides", "closed", ["transport.sides", "no-flux, periodic"]),
+    ("tortuosity", "transport.tensor", True, ["transport.tensor = true", "how the sides are closed", '"periodic"']),
+    ("tortuosity", "transport.tensor", 0, ["transport.tensor = 0", "write false, or one of periodic, mirrored"]),
+    ("tortuosity", "transport.tensor", "periodc", ["transport.tensor", "did you mean 'periodic'?"]),
+    ("tortuosity", "transport.electrode", "yes", ['transport.electrode = "yes": must be true or false']),
+    ("tortuosity", "transport.representative", 1, ["transport.representative = 1: must be true or false"]),
+    ("tortuosity", "transport.discretisation", "x", ["transport.discretisation", "must be true or false"]),
+    ("tortuosity", "transport.tolerance", 1e-12, ["transport.tolerance = 1e-12: must be at least 1e-11"]),
+    ("tortuosity", "output.fields", ["potentail"], ["output.fields.0", "did you mean 'potential'?"]),
+    ("tortuosity", "output.fields", ["c_e"], ['output.fields.0 = "c_e" is not allowed', "potential, flux"]),
+    ("tortuosity", "output.fields", ["flux", "flux"], ["output has fields = ", "name each field once"]),
+    ("tortuosity", "output.every", "1 s", ["output.every: unknown key"]),
     ("tortuosity", "protocol", [], ['protocol: is not used by model.kind = "tortuosity"']),
     ("tortuosity", "solver.time_rtol", 1e-3, ["solver.time_rtol: unknown key"]),
 ]

@@ -335,12 +335,19 @@ def test_tortuosity_of_a_case_is_its_run(tortuosity_case: Path, case: Path, engi
     engine.summary = {
         "kind": "tortuosity",
         "porosity": 0.45,
-        "directions": {"x": {"percolates": True, "tau": 2.0, "D_eff": 0.2}, "y": {"percolates": False}},
+        "directions": {
+            "x": {"percolates": True, "tau": 2.25, "D_eff": 0.2, "percolating_fraction": 1.0, "error_estimate": 1e-3},
+            "y": {"percolates": False, "tau": None, "D_eff": 0.0, "percolating_fraction": 0.0, "error_estimate": 0.0},
+        },
     }
     result = battsim("tortuosity", tortuosity_case)
     assert result.exit_code == 0
-    assert "x: tau 2, D_eff 0.2\n" in result.stdout
-    assert "y: does not percolate" in result.stdout
+    assert result.stdout.splitlines()[2:] == [
+        "axis  tau   D_eff  percolating  error of tau",
+        "x     2.25  0.2    100.00 %     +- 0.0023 (iteration)",
+        "y     -     0      0.00 %       does not percolate",
+        f"results in {tortuosity_case / 'results'}",
+    ]
     assert state_of(tortuosity_case / "results") == "done"
     refused(battsim("tortuosity", tortuosity_case), 2, "--fresh")
     refused(battsim("tortuosity", case), 2, 'model.kind = "resolved"', "battsim run")
@@ -431,8 +438,9 @@ def test_tortuosity_of_a_channel_is_one(image: Path) -> None:
 def test_some_axis_suffices(image: Path) -> None:
     result = battsim("tortuosity", image, "--phase", "2")
     assert result.exit_code == 0
-    assert "x: tau 1" in result.stdout
-    assert "z: does not percolate, D_eff 0\n" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["x", "1", "0.125", "100.00", "%"] in [line[:5] for line in lines]
+    assert ["z", "-", "0", "0.00", "%", "does", "not", "percolate"] in lines
 
 
 @pytest.mark.parametrize("axis", ["x", "all"])
@@ -473,7 +481,7 @@ def test_a_folder_of_slices_is_an_image(tmp_path: Path) -> None:
     (tmp_path / "slices").mkdir()
     for k in range(4):
         tifffile.imwrite(tmp_path / "slices" / f"{k:03}.tif", np.ones((3, 3), np.uint8), photometric="minisblack")
-    assert "tau 1," in battsim("tortuosity", tmp_path / "slices", "--phase", "1").stdout
+    assert "x     1    1      100.00 %" in battsim("tortuosity", tmp_path / "slices", "--phase", "1").stdout
     refused(battsim("tortuosity", tmp_path / "slices"), 4, "contains no case.toml")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, PrivateAttr, StrictStr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, StrictBool, StrictStr, model_validator
 
 from battsim.case.fields import (
     Capacity,
@@ -27,6 +27,7 @@ from battsim.case.image import Image
 from battsim.case.materials import Materials, OpenShare
 
 Field3D = Literal["c_e", "phi_e", "c_s", "phi_s", "j"]
+TransportField = Literal["potential", "flux"]
 Axis = Literal["x", "y", "z"]
 
 
@@ -144,20 +145,39 @@ def _relative_or_siemens(values: Any) -> Any:
     return values
 
 
+def _kind_of_tensor(value: Any) -> Any:
+    """Refuse what is neither false nor a name: true does not say how the sides are closed, and 0 is no false here."""
+    if value is True or (isinstance(value, int | float) and not isinstance(value, bool)):
+        raise ValueError(
+            f"does not say how the sides are closed; write false, or one of {', '.join(get_args(TensorKind))}, such as "
+            'tensor = "periodic"'
+        )
+    return value
+
+
 PhaseConductivity = Annotated[float, si("S/m"), Field(gt=0)]
+TensorKind = Literal["periodic", "mirrored", "linear", "uniform-flux"]
 
 
 class Transport(Table):
-    """`[transport]`: which phases conduct, and along which axes the tortuosity is asked for."""
+    """`[transport]`: which phases conduct, along which axes the tortuosity is asked for, and what beside it.
+
+    `tensor`: the whole effective tensor, by its sides; `electrode`: transport into a blocking electrode;
+    `representative`, `discretisation`: how far the size of the image and that of its voxels may move the numbers.
+    """
 
     conductivity: Annotated[dict[StrictStr, PhaseConductivity], NonEmpty, BeforeValidator(_relative_or_siemens)] = (
         Field(examples=["{ pore = 1.0 }"])
     )
     porosity: dict[StrictStr, PositiveShare] = Field(default_factory=dict)
     axes: Annotated[tuple[Axis, ...], NonEmpty] = ("x", "y", "z")
-    sides: Literal["no-flux"] = "no-flux"
+    sides: Literal["no-flux", "periodic"] = "no-flux"
     length: Literal["outer", "centres"] = "outer"
-    tolerance: Annotated[Number, Field(ge=1e-12, le=0.1)] = 1e-4
+    tolerance: Annotated[Number, Field(ge=1e-11, le=0.1)] = 1e-4
+    tensor: Annotated[Literal[False] | TensorKind, BeforeValidator(_kind_of_tensor)] = False
+    electrode: StrictBool = False
+    representative: StrictBool = False
+    discretisation: StrictBool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -227,9 +247,22 @@ class ResolvedCase(Case):
     output: Output = Output()
 
 
+class TransportOutput(Table):
+    """`[output]` of a tortuosity: fields to save of each axis; none, no table and no picture, unless asked for."""
+
+    fields: tuple[TransportField, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> TransportOutput:
+        if len(set(self.fields)) != len(self.fields):
+            raise ValueError(f"has fields = {list(self.fields)}; name each field once")
+        return self
+
+
 class TortuosityCase(Case):
     """Effective transport through an image."""
 
     model: TortuosityModel
     transport: Transport = Field(examples=["{ conductivity = { pore = 1.0 } }"])
     solver: Solver = Solver()
+    output: TransportOutput = TransportOutput()

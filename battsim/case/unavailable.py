@@ -29,8 +29,6 @@ def _requests(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield 'model.engine = "fipy"', 'engine = "newton"'
     if "p2d" in _table(data, "solver"):
         yield "[solver.p2d]", "[solver] with time_rtol and threads"
-    if _table(data, "transport").get("sides") == "periodic":
-        yield 'transport.sides = "periodic"', 'sides = "no-flux"'
     yield from _materials(_table(data, "materials"))
     yield from _steps(data.get("protocol"))
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from battsim.cli.guard import RESULTS, TERMINATED, AnsweredError, Terminated, UsageError, guarded
-from battsim.cli.show import print_json, print_summary, progress_of
+from battsim.cli.options import ImageOptions
+from battsim.cli.show import print_json, print_summary, progress_of, terminal_progress
 
 if TYPE_CHECKING:
     from battsim.case import Case
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = ("half-cell", "tortuosity")
 MESH_SUFFIXES = (".vtu", ".vtk", ".msh")
+PAIRS = "VALUE=NUMBER[,...]"
 
 app = typer.Typer(
     name="battsim",
@@ -173,35 +175,72 @@ def _make_room(results: Path, fresh: bool) -> None:
 
 
 @app.command(
-    epilog="Examples: battsim tortuosity image.tif --phase 0 --axis x   |   battsim tortuosity image.tif --phase 0,2 "
-    "--voxel-size '0.4 um'   |   battsim tortuosity mycase"
+    epilog="Examples: battsim tortuosity image.tif --phase 0 --axis x   |   battsim tortuosity image.tif "
+    "--conductivity 0=1,2=0.125 --porosity 2=0.5 --voxel-size '0.4 um' --error-bars   |   battsim tortuosity mycase"
 )
 @guarded
 def tortuosity(
     target: Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="A segmented image, or a tortuosity case.")],
-    phase: Annotated[str | None, typer.Option(metavar="VALUE[,VALUE]", help="Values that conduct, as one.")] = None,
+    phase: Annotated[str | None, typer.Option(metavar="VALUE[,VALUE]", help="Values that conduct, all alike.")] = None,
+    conductivity: Annotated[str | None, typer.Option(metavar=PAIRS, help="Values that conduct, and how well.")] = None,
+    porosity: Annotated[str | None, typer.Option(metavar=PAIRS, help="Share that counts in eps of tau; 1.")] = None,
     voxel_size: Annotated[str, typer.Option(help="Edge of a voxel, or three with commas, in array order.")] = "1 um",
     axis: Annotated[str, typer.Option(help="x, y, z or all.")] = "all",
+    sides: Annotated[str, typer.Option(help="no-flux or periodic.")] = "no-flux",
+    length: Annotated[
+        str, typer.Option(help="Fixed values on the outer faces, or in the centres of voxels.")
+    ] = "outer",
+    tolerance: Annotated[float, typer.Option(help="Relative, on D_eff, of the iteration.")] = 1e-4,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads of the solver.")] = 2,
+    error_bars: Annotated[
+        bool, typer.Option("--error-bars", help="What size of voxels and image bring as error.")
+    ] = False,
+    tensor: Annotated[
+        str | None, typer.Option(help="The tensor, by its sides: periodic, mirrored, linear, uniform-flux.")
+    ] = None,
+    electrode: Annotated[
+        bool, typer.Option("--electrode", help="Transport into a blocking electrode as well.")
+    ] = False,
+    fields: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write potential and flux there, for ParaView.")
+    ] = None,
     fresh: Fresh = False,
     allow_outside: AllowOutside = False,
     as_json: AsJson = False,
 ) -> None:
     """Tortuosity factor of a phase along x, y and z."""
-    if (target / "case.toml").is_file() or (target.is_dir() and phase is None):
-        if phase is not None or axis != "all" or voxel_size != "1 um":
-            raise UsageError(f"--phase, --axis and --voxel-size go with an image; {target} says them in case.toml")
+    options = ImageOptions(
+        phase=phase,
+        conductivity=conductivity,
+        porosity=porosity,
+        voxel_size=voxel_size,
+        axis=axis,
+        sides=sides,
+        length=length,
+        tolerance=tolerance,
+        threads=threads,
+        error_bars=error_bars,
+        tensor=tensor,
+        electrode=electrode,
+        fields=fields,
+    )
+    if (target / "case.toml").is_file() or (target.is_dir() and phase is None and conductivity is None):
+        if options.given:
+            raise UsageError(f"{', '.join(options.given)}: goes with an image; {target} says it in case.toml")
         _run(target, fresh, allow_outside, as_json, kind="tortuosity")
         return
-    from battsim.cli.images import image_tortuosity
+    from battsim.cli.image_transport import image_tortuosity
 
-    summary = image_tortuosity(target, phase, voxel_size, axis)
+    with terminal_progress() as progress:
+        summary = image_tortuosity(target, options, progress)
     if as_json:
         print_json(summary)
     else:
         print_summary(summary)
     if not any(direction["percolates"] for direction in summary["directions"].values()):
+        what = f"--phase {phase}" if phase is not None else f"--conductivity {conductivity}"
         raise AnsweredError(
-            f"{target}: --phase {phase} does not percolate along {' or '.join(summary['directions'])}; "
+            f"{target}: {what} does not percolate along {' or '.join(summary['directions'])}; "
             "choose another phase or axis, or check the segmentation"
         )
 

@@ -1,21 +1,20 @@
-"""Commands on an image alone: what is in a file, and the tortuosity of its phases."""
+"""What is in an image file, and whether it can be read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import typer
 from numpy.typing import NDArray
 
 from battsim.cli.guard import UsageError
-from battsim.post.transport import effective_transport
-from battsim.quantity import to_si
-from meshing.errors import LabelError
-from meshing.image import AXES, Axis, VoxelImage
+from battsim.errors import ResourceError
+from battsim.post.transport_grid import transport_memory
 from meshing.read import RAW_SUFFIXES, memory_estimate, read_header, read_voxels
 
 if TYPE_CHECKING:
@@ -23,17 +22,15 @@ if TYPE_CHECKING:
 
 MANY_VALUES = 12
 """More values than this are no labels, and are not listed."""
-TRANSPORT_BYTES = 360
-"""Memory of a transport solve per conducting voxel, measured on random images of 60^3 and 100^3."""
 
 
 def image_info(file: Path) -> dict[str, Any]:
     """What a file holds: format, shape, values with counts and shares, memory, and the [image] table to write."""
-    header = _header(file)
+    header = checked_header(file)
     values, counts = _counted(read_voxels(file))
     voxels = int(counts.sum())
     few = values.size <= MANY_VALUES and bool((np.isfinite(values) & (values == np.round(values))).all())
-    listed = zip(values.tolist(), counts.tolist(), strict=True) if few else ()
+    labels = zip(values.tolist(), counts.tolist(), strict=True) if few else ()
     return {
         "file": file,
         "format": header.format,
@@ -45,9 +42,9 @@ def image_info(file: Path) -> dict[str, Any]:
         "notes": list(header.notes),
         "values": values.size,
         "range": [values[0], values[-1]],
-        "labels": [{"value": value, "voxels": n, "share": n / voxels} for value, n in listed],
+        "labels": [{"value": value, "voxels": n, "share": n / voxels} for value, n in labels],
         "memory_read_bytes": memory_estimate(header),
-        "memory_tortuosity_bytes": TRANSPORT_BYTES * voxels,
+        "memory_tortuosity_bytes": transport_memory(voxels, voxels, alike=False),
         "case_toml": _snippet(header, values if few else None),
     }
 
@@ -70,64 +67,32 @@ def print_info(info: Mapping[str, Any]) -> None:
     typer.echo(f"\nfor case.toml:\n\n{info['case_toml']}")
 
 
-def image_tortuosity(file: Path, phase: str | None, voxel_size: str, axis: str) -> dict[str, Any]:
-    """Summary of the tortuosity of the voxels that have one of the values in `phase`.
+def checked_header(file: Path, bytes_per_voxel: int = 0) -> ImageHeader:
+    """The header of an image that can be read and fits into memory, with so many bytes per voxel beside its values.
 
     Raises
     ------
     UsageError
-        Where an option is missing or cannot be read.
-    LabelError
-        Where a value does not occur in the image.
+        For a raw file, which has no header, with the way to go.
+    ImageError
+        As `read_header`.
+    ResourceError
+        Where memory does not suffice; nothing was allocated.
     """
-    axes = _axes(axis)
-    edges = _edges(voxel_size)
-    wanted = None if phase is None else _values_of(phase)
-    _header(file)
-    voxels = read_voxels(file)
-    if wanted is None:
-        raise UsageError(f"--phase is required with an image; {file} has {_listed(voxels)}, so for instance --phase 0")
-    missing = [value for value in wanted if not np.any(voxels == value)]
-    if missing:
-        raise LabelError(f"{file}: --phase {missing[0]} does not occur in the image, which has {_listed(voxels)}")
-    image = VoxelImage(np.isin(voxels, wanted).astype(np.uint8), edges, ("other", "phase"))
-    found = {name: asdict(effective_transport(image, {"phase": 1.0}, axis=name)) for name in axes}
-    return {"kind": "tortuosity", "porosity": image.volume_fraction("phase"), "directions": found}
-
-
-def _header(file: Path) -> ImageHeader:
-    """The header; a raw file has none, and is refused with the way to go."""
     if file.suffix.lower() in RAW_SUFFIXES and file.is_file():
         raise UsageError(
             f"{file} is a raw file, which does not say its shape; describe it in a case: battsim init DIR, "
             "then file, shape and dtype in [image]"
         )
-    return read_header(file)
-
-
-def _axes(axis: str) -> tuple[Axis, ...]:
-    if axis == "all":
-        return AXES
-    chosen = tuple(name for name in AXES if name == axis)
-    if not chosen:
-        raise UsageError(f"--axis {axis} is not known; use x, y, z or all")
-    return chosen
-
-
-def _edges(voxel_size: str) -> tuple[float, float, float]:
-    """One edge or three, m."""
-    edges = [to_si(part.strip(), "m", "--voxel-size") for part in voxel_size.split(",")]
-    if len(edges) not in (1, 3) or min(edges) <= 0:
-        raise UsageError(f'--voxel-size {voxel_size} needs one positive length or three, such as "0.4 um,0.4 um,1 um"')
-    x, y, z = edges if len(edges) == 3 else edges * 3
-    return x, y, z
-
-
-def _values_of(phase: str) -> list[int]:
-    try:
-        return [int(part) for part in phase.split(",")]
-    except ValueError:
-        raise UsageError(f"--phase {phase} needs whole numbers with commas, such as --phase 0,2") from None
+    header = read_header(file)
+    needed = memory_estimate(header) + bytes_per_voxel * prod(header.shape)
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise ResourceError(
+            f"{file}: an image of {' x '.join(map(str, header.shape))} voxels of {header.dtype} needs about "
+            f"{_size(needed)} to read, and {_size(available)} are free; free memory, crop it, or save it as uint8"
+        )
+    return header
 
 
 def _counted(voxels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -143,7 +108,8 @@ def _counted(voxels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     return np.unique(voxels, return_counts=True)
 
 
-def _listed(voxels: NDArray[Any]) -> str:
+def listed(voxels: NDArray[Any]) -> str:
+    """Values of an image and their shares, in words."""
     values, counts = _counted(voxels)
     shown = [f"{value} ({n / voxels.size:.1%})" for value, n in zip(values[:MANY_VALUES], counts, strict=False)]
     return f"the values {', '.join(shown)}" + (

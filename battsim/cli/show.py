@@ -12,6 +12,11 @@ from typing import Any
 import typer
 
 Progress = Callable[[float, str], None]
+ERROR_SOURCES = {
+    "discretisation": ("relative_error", "voxels"),
+    "representative": ("tau_error", "size of the image"),
+}
+"""Estimates of error along an axis, by their key: the relative error of tau in them, and what they are called."""
 
 
 def print_json(content: object) -> None:
@@ -27,15 +32,28 @@ def progress_of(results: Path) -> Iterator[Progress]:
     results.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         log = stack.enter_context((results / "run.log").open("a", encoding="utf-8"))
-        show = stack.enter_context(_progress_bar()) if sys.stderr.isatty() else None
+        show = stack.enter_context(terminal_progress())
 
         def report(share: float, message: str) -> None:
             log.write(f"{share:7.2%}  {message}\n")
             log.flush()
-            if show is not None:
-                show(share, message)
+            show(share, message)
 
         yield report
+
+
+@contextmanager
+def terminal_progress() -> Iterator[Progress]:
+    """Receives how far a command is, onto the terminal where standard error is one."""
+    if _on_terminal():
+        with _progress_bar() as show:
+            yield show
+    else:
+        yield lambda _share, _message: None
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 @contextmanager
@@ -55,6 +73,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     for name, value in summary.items():
         if name == "directions":
             _print_directions(value)
+        elif name == "tensor":
+            _print_tensor(value)
         elif name == "warnings":
             for warning in value:
                 typer.echo(f"warning: {warning}", err=True)
@@ -65,12 +85,42 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _print_directions(directions: Mapping[str, Mapping[str, Any]]) -> None:
-    """One line per axis of a tortuosity."""
+    """A table of a tortuosity, one line per axis."""
+    electrode = any("electrode" in found for found in directions.values())
+    rows = [["axis", "tau", "D_eff", "percolating", *(["tau_e"] if electrode else []), "error of tau"]]
     for axis, found in directions.items():
-        if found["percolates"]:
-            typer.echo(f"{axis}: tau {_shown(found['tau'])}, D_eff {_shown(found['D_eff'])}")
-        else:
-            typer.echo(f"{axis}: does not percolate, D_eff 0")
+        errors = _errors(found) if found["percolates"] else "does not percolate"
+        share = f"{100.0 * found['percolating_fraction']:.2f} %"
+        into = [_shown((found["electrode"] or {}).get("tau_e"))] if electrode else []
+        rows.append([axis, _shown(found["tau"]), _shown(found["D_eff"]), share, *into, errors])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join(cells).rstrip())
+    for axis, found in directions.items():
+        for key, (error, source) in ERROR_SOURCES.items():
+            if found.get(key) and found[key][error] is None:
+                typer.echo(f"{axis}: no estimate for the {source}: {found[key]['reason']}")
+
+
+def _print_tensor(tensor: Mapping[str, Any] | None) -> None:
+    """The rows of an effective tensor."""
+    if tensor is None:
+        typer.echo("tensor: -")
+        return
+    typer.echo(f"tensor of D_eff, {tensor['boundary']}:")
+    for row in tensor["D_eff"]:
+        typer.echo("  " + "  ".join(f"{value:10.5g}" for value in row))
+
+
+def _errors(found: Mapping[str, Any]) -> str:
+    """How much each source of error may move tau, as far as it was estimated; an estimate that failed is "?"."""
+    shares = {"iteration": found["error_estimate"]}
+    for key, (error, source) in ERROR_SOURCES.items():
+        if key in found:
+            shares[source] = None if found[key] is None else found[key][error]
+    moved = {source: "?" if share is None else f"{found['tau'] * share:.2g}" for source, share in shares.items()}
+    return ", ".join(f"+- {size} ({source})" for source, size in moved.items())
 
 
 def _shown(value: object) -> str:

@@ -34,6 +34,7 @@ OWNED = (
     "microstructure.json",
     "timeseries*.csv",
     "steps.csv",
+    "slices.csv",
     "fields/fields.pvd",
     "fields/*.vti",
     "fields/*.vtu",

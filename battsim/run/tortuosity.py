@@ -10,9 +10,10 @@ from typing import Any
 from battsim.case import TortuosityCase
 from battsim.errors import ImpossibleError
 from battsim.output.record import write_json
-from battsim.post.transport import effective_transport
+from battsim.post.transport_summary import TransportRequest, percolates, transport_summary
 from battsim.run.build import cell_image, fine_image
 from battsim.run.coarsening import coarsening, coarsening_warnings
+from battsim.run.transport_files import TransportFiles
 from meshing.measure import measure_phases
 
 
@@ -27,7 +28,6 @@ def run_tortuosity(case: TortuosityCase, results: Path, report: Callable[[float,
     report(0.0, "image")
     fine = fine_image(case)
     image = cell_image(case, fine)
-    transport = case.transport
     phases = measure_phases(image)
     measured = {
         "voxel_size_m": image.voxel_size,
@@ -36,30 +36,33 @@ def run_tortuosity(case: TortuosityCase, results: Path, report: Callable[[float,
     }
     coarser = coarsening(case, fine)
     write_json(results / "microstructure.json", measured | coarser)
-    directions = {}
-    for number, axis in enumerate(transport.axes):
-        report((number + 0.5) / (len(transport.axes) + 0.5), f"transport along {axis}")
-        direction = effective_transport(
-            image,
-            transport.conductivity,
-            axis=axis,
-            porosity=transport.porosity,
-            bulk=max(transport.conductivity.values()),
-            length=transport.length,
-            tolerance=transport.tolerance,
-        )
-        directions[axis] = asdict(direction)
-    if not any(direction["percolates"] for direction in directions.values()):
+    request = _request(case)
+    files = TransportFiles(results / "fields", results, case.output.fields, image, request)
+    summary = transport_summary(image, request, report=report, keep=files.save if case.output.fields else None)
+    if not percolates(summary):
         raise ImpossibleError(
-            f"{' + '.join(transport.conductivity)} percolates along none of {', '.join(transport.axes)}: no voxel path "
-            "joins opposite faces; check [image] labels and crop, or let more phases conduct in "
+            f"{' + '.join(request.conductivity)} percolates along none of {', '.join(summary['directions'])}: no voxel "
+            "path joins opposite faces; check [image] labels and crop, or let more phases conduct in "
             "[transport] conductivity"
         )
-    report(1.0, "done")
-    porosity = sum(transport.porosity[name] * image.volume_fraction(name) for name in transport.conductivity)
-    return {
-        "kind": "tortuosity",
-        "porosity": porosity,
-        "directions": directions,
-        "warnings": coarsening_warnings(coarser),
-    }
+    files.finish(report, case.name)
+    return summary | {"warnings": [*coarsening_warnings(coarser), *summary["warnings"]]}
+
+
+def _request(case: TortuosityCase) -> TransportRequest:
+    """What the case asks of its image."""
+    transport = case.transport
+    return TransportRequest(
+        conductivity=transport.conductivity,
+        porosity=transport.porosity,
+        axes=transport.axes,
+        sides=transport.sides,
+        length=transport.length,
+        tolerance=transport.tolerance,
+        threads=case.solver.threads,
+        tensor=transport.tensor or None,
+        electrode=transport.electrode,
+        separator=case.image.separator_side,
+        representative=transport.representative,
+        discretisation=transport.discretisation,
+    )

@@ -1,188 +1,192 @@
-"""Time and true error of a tortuosity: battsim against PoreSpy in one run.
+"""Time, true error and memory of a tortuosity: battsim, TauFactor, PoreSpy and pyamg in one run.
 
-    python benchmarks/speed/transport.py OUT.json [--markdown OUT.md] [--peer-python PATH] [--size 100] [--repeats 3]
+    python benchmarks/speed/transport.py OUT.json [--markdown OUT.md] [--sizes 100 200] [--threads 2]
+        [--peer-python taufactor=PATH porespy=PATH] [--only NAME ...] [--iterations 100 200 400]
 
-Every image is solved by battsim with both preconditioners and by PoreSpy's tortuosity_fd, each as its users call it
-(defaults) in a process of its own on one thread. Both solve the same discrete problem here (values fixed in the
-centres of the end layers, as PoreSpy does), so that the true error is the relative difference of D_eff to a solve with
-tolerance 1e-11. "Equal error" is battsim at the loosest tolerance whose true error is not above PoreSpy's.
-PoreSpy may live in an environment of its own (`pip install porespy==3.2.0 openpnm`, which tortuosity_fd imports):
-name its interpreter with --peer-python.
+Peers may live in environments of their own: `pip install torch taufactor==1.2.1` and
+`pip install porespy==3.2.0 openpnm`. Real images are added where BATTSIM_DATA names their folder.
+
+Each code runs at its defaults, in a process of its own that has made a small call before, all with the same number of
+threads; the median of the repeats counts. The true error of a D_eff is its relative difference to battsim at a
+tolerance of 1e-11 with the same ends: values fixed on the outer faces (TauFactor, pyamg) or in the centres of the end
+layers (PoreSpy). "Equal error" is battsim at the loosest power of ten whose true error is not above the peer's. pyamg
+has no default for this task, so it is the other way round: it stops at the first step whose true error is not above
+that of battsim at its default. pyamg's own D_eff at a residual of 1e-8 checks the reference.
+
+Results are written after every call, and an existing OUT.json is continued: what it holds is not measured again unless
+--again or --again-disturbed say so. A call that fails or takes longer than --limit is recorded as such. The machine
+should have nothing else to do: codes whose threads wait for each other get many times slower on a busy one.
 """
 
 import argparse
 import json
 import os
 import platform
-import resource
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
-from time import perf_counter
-
-# before numpy loads
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
+from time import perf_counter, sleep
 
 import numpy as np
+from transport_codes import busy_seconds
+from transport_images import RECIPES, images, recipe_mask
+from transport_report import BUSY, CODES, ENDS, disturbed, iteration_table, markdown
 
-SOLVERS = ("aggregation", "amg")
-TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-DEFAULT = 1e-4
-REFERENCE = 1e-11
-
-
-def images(size, seed):
-    """Name and mask of each test image."""
-    from meshing.generate import blobs, site_noise
-
-    shape, rng = (size, size, size), np.random.default_rng(seed)
-    yield "blobs 0.50", blobs(shape, 0.50, 2.5, rng).mask("pore")
-    yield "blobs 0.30", blobs(shape, 0.30, 2.5, rng).mask("pore")
-    yield "fine blobs 0.20", blobs(shape, 0.20, 1.5, rng).mask("pore")
-    yield "site noise 0.40", site_noise(shape, 0.40, rng).mask("pore")
+WORKER = Path(__file__).with_name("transport_codes.py")
+JOBS = {f"battsim {ends}": {"code": "battsim", "length": ends} for ends in ("outer", "centres")} | {
+    code: {"code": code, "length": ends} for code, ends in ENDS.items()
+}
+RESIDUAL = 1e-8
+"""Relative residual of the table of iterations."""
+START_UP_SIZE = 40
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def battsim_call(mask, job):
-    """D_eff by battsim."""
-    from battsim.post.transport import effective_transport
-    from meshing.image import VoxelImage
-
-    image = VoxelImage(mask.astype(np.uint8), (1.0, 1.0, 1.0), ("solid", "pore"))
-    started = perf_counter()
-    result = effective_transport(
-        image, {"pore": 1.0}, axis="x", length="centres", tolerance=job["tolerance"], solver=job["solver"]
-    )
-    return perf_counter() - started, result.D_eff
-
-
-def porespy_call(mask, job):
-    """D_eff by PoreSpy at its defaults."""
-    import porespy
-
-    porespy.settings.tqdm = {"disable": True}
-    started = perf_counter()
-    result = porespy.simulations.tortuosity_fd(mask, axis=job["axis"])
-    return perf_counter() - started, 1.0 / result.formation_factor
-
-
-def work(mask_file, job):
-    """Repeat one call after a small one that loads and compiles; the answer goes to standard output as JSON."""
-    call = {"battsim": battsim_call, "porespy": porespy_call}[job["code"]]
-    call(np.ones((12, 12, 12), bool), job)
-    mask = np.load(mask_file)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    runs = [call(mask, job) for _ in range(job["repeats"])]
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    module = sys.modules[job["code"]]
-    answer = {"wall_s": [wall for wall, _ in runs], "D_eff": runs[0][1], "added_memory_MB": (after - before) / 1024}
-    print("\n" + json.dumps(answer | {"version": getattr(module, "__version__", "")}))
-
-
-def run(python, mask_file, job):
-    """The answer of a worker in a process of its own."""
-    command = [python, __file__, "--worker", str(mask_file), json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{job['code']} failed under {python}:\n{done.stderr[-2000:]}")
-    answer = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer | {"median_s": median(answer["wall_s"])}
-
-
-def compare(name, mask, arguments, folder):
-    """Everything measured on one image."""
-    mask_file = Path(folder) / "mask.npy"
-    np.save(mask_file, mask)
-
-    def battsim(solver, tolerance, repeats):
-        return run(
-            sys.executable,
-            mask_file,
-            {"code": "battsim", "solver": solver, "tolerance": tolerance, "repeats": repeats},
+def run(python, mask, job, **environment):
+    """The answer of a worker in a process of its own, or {"failed": why}."""
+    threads = dict.fromkeys(THREAD_VARIABLES, str(job["threads"]))
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "mask.npy", mask)
+        command = [python, WORKER, Path(folder) / "mask.npy", json.dumps(job)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ | threads | environment
         )
+    if done.returncode == 0:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    if done.returncode == -signal.SIGALRM:
+        return {"failed": f"over {job['limit']:g} s"}
+    if done.returncode == -signal.SIGKILL:
+        return {"failed": "killed, most likely for lack of memory"}
+    return {"failed": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]}
 
-    exact = battsim("amg", REFERENCE, 1)["D_eff"]
 
-    def with_error(answer):
-        return answer | {"true_error": abs(answer["D_eff"] / exact - 1)}
+def wait_for_quiet(seconds):
+    """Return when other processes use less than `BUSY` cores, at the latest after so many seconds."""
+    end = perf_counter() + seconds
+    while perf_counter() < end:
+        before, started = busy_seconds()[0], perf_counter()
+        sleep(2.0)
+        if busy_seconds()[0] - before < BUSY * (perf_counter() - started):
+            return
 
-    job = {"code": "porespy", "axis": 0, "repeats": arguments.repeats}
-    peer = with_error(run(arguments.peer_python, mask_file, job))
-    row = {"image": name, "shape": mask.shape, "D_eff": exact, "porespy": peer}
-    for solver in SOLVERS:
-        default = with_error(battsim(solver, DEFAULT, arguments.repeats))
-        equal = None
-        for tolerance in TOLERANCES:
-            if with_error(battsim(solver, tolerance, 1))["true_error"] <= peer["true_error"]:
-                equal = with_error(battsim(solver, tolerance, arguments.repeats)) | {"tolerance": tolerance}
-                break
-        row[solver] = {
-            "default": default | {"speedup": peer["median_s"] / default["median_s"]},
-            "equal_error": equal and equal | {"speedup": peer["median_s"] / equal["median_s"]},
+
+def start_up(job):
+    """Times of battsim's first call in a new process, without and then with the compiled kernels of an earlier one."""
+    mask = recipe_mask(next(iter(RECIPES)), START_UP_SIZE, 0)
+    with tempfile.TemporaryDirectory() as cache:
+        answers = {}
+        for state in ("compiling", "cached"):
+            started = perf_counter()
+            answers[state] = run(sys.executable, mask, {"code": "start-up", **job}, NUMBA_CACHE_DIR=cache)
+            answers[state]["process_s"] = perf_counter() - started
+    return answers
+
+
+def compare(report, arguments, save):
+    """Measure every code on every image that the report does not hold yet."""
+    common = {"threads": arguments.threads, "repeats": arguments.repeats, "limit": arguments.limit}
+    for group, name, make in images(arguments.sizes, arguments.seed, arguments.data, arguments.only_images):
+        row = report["images"].setdefault(f"{group}, {name}", {"group": group, "image": name, "codes": {}})
+        missing = [key for key, job in JOBS.items() if job["code"] in arguments.codes and key not in row["codes"]]
+        if not missing:
+            continue
+        mask = make()
+        row |= {"shape": mask.shape, "porosity": float(mask.mean())}
+        for key in missing:
+            job = JOBS[key] | common
+            wait_for_quiet(arguments.wait)
+            row["codes"][key] = run(arguments.python.get(job["code"], sys.executable), mask, job)
+            save()
+            print(f"{group}, {name}: {key} {row['codes'][key].get('failed', 'done')}", file=sys.stderr)
+    if "battsim" in arguments.codes and "start_up" not in report:
+        report["start_up"] = start_up(common)
+        save()
+
+
+def count_iterations(report, arguments, save):
+    """Steps of battsim's solver to one residual, for every recipe and size that the report does not hold yet."""
+    job = {"code": "iterations", "residual": RESIDUAL, "threads": arguments.threads, "limit": arguments.limit}
+    for group, name, make in images(arguments.iterations, arguments.seed, None, arguments.only_images):
+        key = f"{group}, {name}"
+        if key not in report["iterations"]:
+            report["iterations"][key] = {
+                "group": group,
+                "image": name,
+                "wanted": RESIDUAL,
+                **run(sys.executable, make(), job),
+            }
+            save()
+            print(f"iterations, {key}: {report['iterations'][key].get('failed', 'done')}", file=sys.stderr)
+
+
+def stored(arguments):
+    """The report to continue, or a new one."""
+    settings = {key: getattr(arguments, key) for key in ("seed", "threads", "repeats")}
+    machine = {"processor": platform.machine(), "python": platform.python_version(), "cores": os.cpu_count()}
+    if not arguments.out.exists():
+        return {"settings": settings, "machine": machine, "images": {}, "iterations": {}}
+    report = json.loads(arguments.out.read_text())
+    if report["settings"] != settings:
+        sys.exit(
+            f"{arguments.out} was measured with {report['settings']}, not {settings}; use these, or name another file"
+        )
+    for row in report["images"].values():
+        row["codes"] = {
+            key: run
+            for key, run in row["codes"].items()
+            if JOBS[key]["code"] not in arguments.again and not (arguments.again_disturbed and disturbed(run))
         }
-    return row
+    if "battsim" in arguments.again:
+        report["iterations"] = {}
+        report.pop("start_up", None)
+    return report
 
 
-def table(rows):
-    """A markdown table of times, true errors, ratios and memory."""
-    lines = [
-        "| image | code | tolerance | time, s | true error | PoreSpy's time over it | added memory, MB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        peer = row["porespy"]
-        lines.append(
-            f"| {row['image']} | PoreSpy {peer['version']} | its default | {peer['median_s']:.2f} "
-            f"| {peer['true_error']:.1e} | 1 | {peer['added_memory_MB']:.0f} |"
-        )
-        for solver in SOLVERS:
-            for kind, answer in row[solver].items():
-                if answer is None:
-                    lines.append(f"| {row['image']} | battsim, {solver} | {kind} | not reached | | | |")
-                    continue
-                tolerance = f"{answer.get('tolerance', DEFAULT):.0e} ({kind.replace('_', ' ')})"
-                lost = ", slower" if answer["speedup"] < 1 else ""
-                lines.append(
-                    f"| {row['image']} | battsim, {solver} | {tolerance} | {answer['median_s']:.2f} "
-                    f"| {answer['true_error']:.1e} | {answer['speedup']:.1f}{lost} | {answer['added_memory_MB']:.0f} |"
-                )
-    return "\n".join(lines)
+def parsed():
+    """The command line, with interpreters by code, and names of codes apart from parts of names of images."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="JSON file to write or to continue")
+    parser.add_argument("--markdown", type=Path, help="file for the tables")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[100, 200], help="edges of the recipes, voxels")
+    parser.add_argument("--no-real", action="store_true", help="leave the real images out")
+    parser.add_argument("--iterations", type=int, nargs="*", default=[], help="sizes for battsim's table of iterations")
+    parser.add_argument("--peer-python", nargs="*", default=[], metavar="CODE=PATH", help="interpreters of the peers")
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="codes, and parts of names of images")
+    parser.add_argument("--again", nargs="*", default=[], choices=CODES, help="codes to measure anew")
+    parser.add_argument("--again-disturbed", action="store_true", help="measure anew what other processes disturbed")
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait for a quiet machine before a call")
+    parser.add_argument("--threads", type=int, default=2, help="of every code that can use more than one")
+    parser.add_argument("--repeats", type=int, default=3, help="calls of each; none after one of more than 20 s")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds that a call may take")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.codes = [code for code in CODES if code in arguments.only] or list(CODES)
+    arguments.only_images = [name for name in arguments.only if name not in CODES]
+    arguments.python = dict(pair.split("=", 1) for pair in arguments.peer_python)
+    data = os.environ.get("BATTSIM_DATA")
+    arguments.data = Path(data) if data and not arguments.no_real else None
+    return arguments
 
 
 def main():
     """Run the comparison that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="JSON file to write")
-    parser.add_argument("--markdown", type=Path, help="file for the table")
-    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has PoreSpy")
-    parser.add_argument("--size", type=int, default=100, help="voxels along each edge")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each; the median counts")
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, mask in images(arguments.size, arguments.seed):
-            rows.append(compare(name, mask, arguments, folder))
-            print(f"{name}: done", file=sys.stderr)
-    report = {
-        "size": arguments.size,
-        "seed": arguments.seed,
-        "repeats": arguments.repeats,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "threads": 1,
-        "rows": rows,
-    }
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-    text = table(rows)
+    arguments = parsed()
+    report = stored(arguments)
+
+    def save():
+        part = arguments.out.with_suffix(".part")
+        part.write_text(json.dumps(report, indent=1) + "\n")
+        part.replace(arguments.out)  # whole, or not at all
+
+    compare(report, arguments, save)
+    count_iterations(report, arguments, save)
+    text = "\n\n".join([markdown(report), iteration_table(report)]).strip()
     if arguments.markdown:
         arguments.markdown.write_text(text + "\n")
     print(text)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--worker"]:
-        work(sys.argv[2], json.loads(sys.argv[3]))
-    else:
-        main()
+    main()

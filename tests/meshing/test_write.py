@@ -1,6 +1,7 @@
 """Files are read back with VTK itself: values, axes, units of length, and what a broken-off write leaves behind."""
 
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,35 @@ def test_types_and_nan_survive(tmp_path):
         np.testing.assert_array_equal(data[name].reshape(SHAPE, order="F"), values.astype(data[name].dtype))
 
 
+def test_vectors_keep_their_components_and_places(tmp_path):
+    field = asymmetric_field()
+    vectors = np.stack([field, -field, np.full(SHAPE, 7.0)], axis=-1)
+    write_vti(tmp_path / "a.vti", {"flux [1]": vectors, "u [1]": field, "phase": field.astype(np.uint8)}, SIZE)
+    image = pyvista.read(tmp_path / "a.vti")
+    written = image.cell_data["flux [1]"]
+    assert written.dtype == np.float32
+    np.testing.assert_array_equal(written, vectors.reshape(-1, 3, order="F").astype(np.float32))
+    np.testing.assert_array_equal(written[:, 0], image.cell_data["u [1]"])
+    assert image.cell_data.active_vectors_name == "flux [1]"
+    assert image.cell_data.active_scalars_name == "u [1]"
+
+
+def test_vectors_alone_are_a_file(tmp_path):
+    write_vti(tmp_path / "a.vti", {"flux [1]": np.ones((*SHAPE, 3))}, SIZE)
+    assert pyvista.read(tmp_path / "a.vti").dimensions == (4, 5, 6)
+
+
+def test_single_precision_with_x_fastest_is_not_copied(tmp_path):
+    scalar = np.ones((40, 50, 60), np.float32).transpose(2, 1, 0)
+    vectors = np.ones((40, 50, 60, 3), np.float32).transpose(2, 1, 0, 3)
+    write_vti(tmp_path / "warm.vti", {"u [1]": scalar[:2, :2, :2]}, SIZE)  # VTK is loaded once
+    tracemalloc.start()
+    write_vti(tmp_path / "a.vti", {"u [1]": scalar, "flux [1]": vectors}, SIZE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * scalar.nbytes
+
+
 def test_file_is_compressed(tmp_path):
     write_vti(tmp_path / "a.vti", {"phase": np.zeros((60, 60, 60), np.uint8)}, SIZE)
     content = (tmp_path / "a.vti").read_bytes()
@@ -73,6 +103,8 @@ def test_file_is_compressed(tmp_path):
         ({}, "one shape"),
         ({"a": np.zeros((2, 2))}, "one shape"),
         ({"a": np.zeros(SHAPE), "b": np.zeros(SHAPE[::-1])}, "one shape"),
+        ({"a": np.zeros(SHAPE), "b": np.zeros((*SHAPE, 2))}, "(nx, ny, nz, 3) for vectors"),
+        ({"a": np.zeros(SHAPE), "b": np.zeros((*SHAPE[::-1], 3))}, "one shape"),
         ({"a": np.zeros(SHAPE, np.int64)}, "field 'a' has type int64"),
     ],
 )
