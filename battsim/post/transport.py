@@ -199,7 +199,9 @@ def solve_transport(
         solved = _by_grid(what, found.meets, a, length, sides, tolerance, threads, progress, potential)
     else:
         if what.conductivity is None:
-            raise CaseError(f"solver = '{solver}' takes conductivities by phase; use solver = 'grid' for those by voxel")
+            raise CaseError(
+                f"solver = '{solver}' takes conductivities by phase; use solver = 'grid' for those by voxel"
+            )
         solved = _by_matrix(what, image, axis, length, tolerance, solver, potential)
     _check_result(solved, axis, tolerance)
     field = solved.potential
@@ -439,6 +441,6 @@ def _check_result(solved: _Solved, axis: Axis, tolerance: float) -> None:
     raise NotConvergedError(
         f"transport along {axis} did not reach tolerance = {tolerance}: {solved.status.value}; after "
         f"{solved.iterations} steps the relative residual is {solved.residual:.1e}, the flux imbalance "
-        f"{solved.imbalance:.1e} and the estimated error {solved.error_estimate:.1e}. Raise transport.tolerance, or try "
-        f"solver = 'amg'"
+        f"{solved.imbalance:.1e} and the estimated error {solved.error_estimate:.1e}. Raise transport.tolerance, or "
+        f"try solver = 'amg'"
     )
