@@ -20,6 +20,7 @@ from battsim.solvers.threads import Team
 
 _SHARE = 0.04, 0.5  # of aggregates per node that blocks may leave: 1/25 to 1/2; otherwise the level does without them
 _SLABS = 8  # an even number, enough for as many threads
+_OWN_INVERSE = 500  # nodes up to which BLAS, whose threads wait for each other busily, costs more than it saves
 _SMALLEST_SLAB = 5000  # nodes; below, waiting for each other costs more than sweeping side by side saves
 
 
@@ -204,7 +205,7 @@ class Hierarchy:
     def _solve_coarsest(self, level: Level) -> None:
         """The coarsest level's x: exact by its dense inverse, or symmetric sweeps where that would be too large."""
         if self._inverse is not None:
-            np.dot(self._inverse, level.b, out=level.x)
+            kernels.multiply(self._inverse, level.b, level.x)
             return
         level.x[:] = 0
         for _ in range(self.settings.coarsest_sweeps):
@@ -289,7 +290,9 @@ def _dense_inverse(level: Level) -> NDArray[np.float32]:
     modes = [diagonal[nodes].mean() for nodes in parts]
     for nodes, mode in zip(parts, modes, strict=True):
         matrix[np.ix_(nodes, nodes)] += mode / nodes.size
-    inverse = np.linalg.inv(matrix)
+    if n <= _OWN_INVERSE:
+        kernels.invert(matrix)
+    inverse = matrix if n <= _OWN_INVERSE else np.linalg.inv(matrix)
     for nodes, mode in zip(parts, modes, strict=True):
         if mode > 0:
             inverse[np.ix_(nodes, nodes)] -= 1.0 / (nodes.size * mode)

@@ -445,3 +445,33 @@ def prolong(start: int, stop: int, coarse_x: Single, aggregate: Index, factor: f
     for i in range(start, stop):
         if aggregate[i] >= 0:
             x[i] += f * coarse_x[aggregate[i]]
+
+
+@njit(**_FAST)
+def invert(matrix: NDArray[np.float64]) -> None:
+    """Invert a symmetric positive definite matrix in place, by Gauss-Jordan elimination without pivots."""
+    n = matrix.shape[0]
+    for k in range(n):
+        pivot = 1.0 / matrix[k, k]
+        row = matrix[k]
+        for j in range(n):
+            row[j] *= pivot
+        row[k] = pivot
+        for i in range(n):
+            if i != k:
+                other = matrix[i]
+                factor = other[k]
+                other[k] = 0.0
+                for j in range(n):
+                    other[j] -= factor * row[j]
+
+
+@njit(**_FAST)
+def multiply(matrix: Single, b: Single, x: Single) -> None:
+    """Write matrix b into x."""
+    for i in range(x.size):
+        row = matrix[i]
+        total = np.float32(0)
+        for j in range(row.size):
+            total += row[j] * b[j]
+        x[i] = total
