@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 from battsim import cli
 from battsim.cli import show
 from battsim.cli.options import ImageOptions
-from battsim.post.discretisation import discretisation_estimate
-from battsim.post.representative import representativeness
 from battsim.post.transport import Direction, effective_transport
+from battsim.post.transport.discretisation import discretisation_estimate
+from battsim.post.transport.representative import representativeness
 from meshing.image import VoxelImage
 
 
@@ -175,7 +175,7 @@ def test_error_bars_say_what_each_source_may_move(tmp_path: Path, monkeypatch: p
         solved.append(image.shape)
         return effective_transport(image, *arguments, **settings)
 
-    monkeypatch.setattr("battsim.post.transport_summary.effective_transport", counted)
+    monkeypatch.setattr("battsim.post.transport.summary.effective_transport", counted)
     found = answer(image, "--phase", "1", "--axis", "x", "--error-bars")["directions"]["x"]
     assert solved.count(shape) == 1  # each estimate takes the number that is there
     voxels = VoxelImage(blobs, (1e-6, 1e-6, 1e-6), ("other", "1"))
@@ -352,7 +352,7 @@ def test_threads_reach_the_solver(layers: Path, monkeypatch: pytest.MonkeyPatch)
         asked.append(settings["threads"])
         return effective_transport(*arguments, **settings)
 
-    monkeypatch.setattr("battsim.post.transport_summary.effective_transport", counted)
+    monkeypatch.setattr("battsim.post.transport.summary.effective_transport", counted)
     answer(layers, "--phase", "1,2", "--axis", "x", "--threads", "3")
     case = layers.parent
     (case / "case.toml").write_text(
@@ -376,7 +376,7 @@ def test_an_interrupt_ends_with_130(layers: Path, monkeypatch: pytest.MonkeyPatc
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("battsim.post.transport_summary.effective_transport", interrupted)
+    monkeypatch.setattr("battsim.post.transport.summary.effective_transport", interrupted)
     refused(battsim(layers, "--phase", "1"), 130, "interrupted")
 
 

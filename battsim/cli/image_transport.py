@@ -16,8 +16,8 @@ from battsim.cli.guard import UsageError
 from battsim.cli.images import checked_header, listed
 from battsim.cli.options import ImageOptions
 from battsim.models.diffusion import Length
-from battsim.post.transport_grid import Sides, refuse_too_large
-from battsim.post.transport_summary import TensorBoundary, TransportRequest, transport_summary
+from battsim.post.transport.grid import Sides, refuse_too_large
+from battsim.post.transport.summary import TensorBoundary, TransportRequest, transport_summary
 from battsim.quantity import to_si
 from meshing.errors import LabelError
 from meshing.image import AXES, Axis, VoxelImage

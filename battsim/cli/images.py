@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from battsim.cli.guard import UsageError
 from battsim.errors import ResourceError
-from battsim.post.transport_grid import transport_memory
+from battsim.post.transport.grid import transport_memory
 from meshing.read import RAW_SUFFIXES, memory_estimate, read_header, read_voxels
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 from battsim.case import TortuosityCase
 from battsim.errors import ImpossibleError
 from battsim.output.record import write_json
-from battsim.post.transport_summary import TransportRequest, percolates, transport_summary
+from battsim.post.transport.summary import TransportRequest, percolates, transport_summary
 from battsim.run.build import cell_image, fine_image
 from battsim.run.coarsening import coarsening, coarsening_warnings
 from battsim.run.transport_files import TransportFiles

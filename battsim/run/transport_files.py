@@ -11,8 +11,8 @@ import numpy as np
 from battsim.output.transport_fields import SLICES, Slices, write_slices, write_transport
 from battsim.output.transport_picture import TransportSection, draw_transport, middle_section
 from battsim.post.transport import Transport
-from battsim.post.transport_fields import Profile, flux_vectors, magnitude, slice_profile
-from battsim.post.transport_summary import TransportRequest
+from battsim.post.transport.fields import Profile, flux_vectors, magnitude, slice_profile
+from battsim.post.transport.summary import TransportRequest
 from meshing.image import AXES, Axis, VoxelImage
 
 PICTURE = "transport.png"

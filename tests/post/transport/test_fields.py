@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse.linalg as spla
 
 from battsim.models.diffusion import diffusion_on_image
-from battsim.post import transport_fields
-from battsim.post.transport_fields import flux_vectors, magnitude, slice_profile
+from battsim.post.transport import fields as transport_fields
+from battsim.post.transport.fields import flux_vectors, magnitude, slice_profile
 from meshing.image import AXES, VoxelImage
 
 SIZE = (1e-6, 2e-6, 4e-6)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from battsim.errors import CaseError, ImpossibleError
 from battsim.models.diffusion import Length
-from battsim.post.transport import Direction, Progress, Transport, effective_transport, solve_transport
-from battsim.post.transport_grid import Sides
+from battsim.post.transport.effective import Direction, Progress, Transport, effective_transport, solve_transport
+from battsim.post.transport.grid import Sides
 from meshing.connect import End
 from meshing.image import AXES, Axis, VoxelImage
 
@@ -202,7 +202,7 @@ def _discretisation(
     image: VoxelImage, request: TransportRequest, axis: Axis, direction: Direction, report: Report
 ) -> dict[str, Any]:
     """What the size of the voxels brings as error."""
-    from battsim.post.discretisation import discretisation_estimate
+    from battsim.post.transport.discretisation import discretisation_estimate
 
     solve, k = _reusing(image, direction), request.conductivity
     return asdict(discretisation_estimate(image, k, axis=axis, solve=solve, progress=report, **request.settings))
@@ -212,7 +212,7 @@ def _representative(
     image: VoxelImage, request: TransportRequest, axis: Axis, direction: Direction, report: Report
 ) -> dict[str, Any]:
     """What the size of the image brings as error."""
-    from battsim.post.representative import representativeness
+    from battsim.post.transport.representative import representativeness
 
     solve, k = _reusing(image, direction), request.conductivity
     return asdict(representativeness(image, k, axis=axis, solve=solve, progress=report, **request.settings))
@@ -222,7 +222,7 @@ def _electrode(
     image: VoxelImage, request: TransportRequest, axis: Axis, _direction: Direction, _report: Report
 ) -> dict[str, Any]:
     """Numbers of a blocking electrode whose separator is at the asked end of the axis."""
-    from battsim.post.blocking import blocking_electrode
+    from battsim.post.transport.blocking import blocking_electrode
 
     found = blocking_electrode(
         image,
@@ -239,7 +239,7 @@ def _electrode(
 
 def _tensor(image: VoxelImage, request: TransportRequest) -> dict[str, Any]:
     """The tensor over the bulk, with its principal values and directions (columns)."""
-    from battsim.post.tensor import effective_tensor
+    from battsim.post.transport.tensor import effective_tensor
 
     assert request.tensor is not None
     found = effective_tensor(

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from battsim.errors import CaseError, ImpossibleError, NotConvergedError
-from battsim.post import tensor as tensor_module
-from battsim.post.carrying import carrying
-from battsim.post.conductor import conductor
-from battsim.post.tensor import effective_tensor
 from battsim.post.transport import effective_transport
+from battsim.post.transport import tensor as tensor_module
+from battsim.post.transport.carrying import carrying
+from battsim.post.transport.conductor import conductor
+from battsim.post.transport.tensor import effective_tensor
 from battsim.solvers.linear import LinearStatus
 from meshing.connect import percolation
 from meshing.image import AXES, VoxelImage

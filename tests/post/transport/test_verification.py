@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from battsim.errors import CaseError
-from battsim.post.conductor import conductor
 from battsim.post.transport import effective_transport, solve_transport, tortuosity
-from battsim.post.transport_grid import grid_problem
+from battsim.post.transport.conductor import conductor
+from battsim.post.transport.grid import grid_problem
 from battsim.solvers.grid.solve import solve_grid
 from meshing.connect import conducting
 from meshing.generate import blobs, site_noise
@@ -642,6 +642,10 @@ def test_crops_of_a_calendered_cathode_against_algebraic_multigrid():
         )
         assert own.D_eff == pytest.approx(peer.D_eff, rel=1e-8)
         assert own.percolating_fraction == peer.percolating_fraction
+        blocked, opened = (
+            effective_transport(image, {"pore": 1.0, "binder": binder}, axis="x").D_eff for binder in (0.0, 1.0)
+        )
+        assert 0 < blocked < own.D_eff < opened
 
 
 @pytest.mark.slow

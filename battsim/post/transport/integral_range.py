@@ -74,8 +74,8 @@ class MeanError:
 def mean_error(image: VoxelImage, weight: Mapping[str, float], *, confidence: float = 0.95) -> MeanError:
     """Error of the mean of a weight per phase, from one image; of a volume fraction where weights are 1 and 0.
 
-    Asked for 95 % confidence, the interval held the true volume fraction in VALIDATED of 100 images of noise, blobs
-    and overlapping spheres. It knows nothing of what varies on lengths beyond the image, such as a gradient: of packed
+    Asked for 95 % confidence, the interval held the true volume fraction in 93 to 98 of 100 images of noise, blobs and
+    overlapping spheres. It knows nothing of what varies on lengths beyond the image, such as a gradient: of packed
     spheres in clumps of several diameters, images of five diameters held it in 72 of 100.
 
     Parameters

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.errors import CaseError, NotConvergedError
-from battsim.post.carrying import Boundary, Three, carrying, linear_ends
-from battsim.post.conductor import Conductivity, Conductor, conductor
-from battsim.post.transport_grid import _kept, refuse_too_large
+from battsim.post.transport.carrying import Boundary, Three, carrying, linear_ends
+from battsim.post.transport.conductor import Conductivity, Conductor, conductor
+from battsim.post.transport.grid import _kept, refuse_too_large
 from battsim.solvers.grid.problem import Fixed, GridProblem
 from battsim.solvers.grid.solve import GridResult, solve_grid
 from meshing.image import AXES, VoxelImage
@@ -128,7 +128,7 @@ def effective_tensor(
     Examples
     --------
     >>> import numpy as np
-    >>> from battsim.post.tensor import effective_tensor
+    >>> from battsim.post.transport.tensor import effective_tensor
     >>> from meshing.image import VoxelImage
     >>> layers = np.zeros((4, 4, 4), np.uint8)
     >>> layers[:2] = 1

@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from battsim.errors import CaseError, NotConvergedError
 from battsim.models.diffusion import Length
-from battsim.post.conductor import Conductivity, Conductor, Floats, conductor
-from battsim.post.transport_grid import (
+from battsim.post.transport.conductor import Conductivity, Conductor, Floats, conductor
+from battsim.post.transport.grid import (
     Sides,
     end_conductance,
     grid_problem,
@@ -30,7 +30,7 @@ from battsim.post.transport_grid import (
     refuse_too_large,
     with_idle_clusters,
 )
-from battsim.post.transport_matrix import Preconditioned, solve_by_matrix
+from battsim.post.transport.matrix import Preconditioned, solve_by_matrix
 from battsim.solvers.grid.solve import solve_grid
 from battsim.solvers.linear import LinearStatus
 from meshing.connect import conducting
@@ -264,7 +264,7 @@ def tortuosity(
     Examples
     --------
     >>> import numpy as np
-    >>> from battsim.post.transport import tortuosity
+    >>> from battsim.post.transport.effective import tortuosity
     >>> channel = np.zeros((8, 5, 5), bool)
     >>> channel[:, 2, 2] = True
     >>> round(tortuosity(channel, "x").tau, 12)
@@ -312,7 +312,8 @@ def _by_grid(
 ) -> _Solved:
     values = what.conductivity
     alike = values is not None and np.unique(values[values > 0]).size == 1 and len(set(what.voxel_size)) == 1
-    refuse_too_large(kept.shape, int(np.count_nonzero(kept)), alike=alike)
+    asked = {"potential": potential, "periodic": sides == "periodic"}
+    refuse_too_large(kept.shape, int(np.count_nonzero(kept)), alike=alike, **asked)
     if length == "centres" and kept.shape[axis] == 2:
         return _two_layers(what, axis)
     problem = grid_problem(what, kept, axis, length, sides)

@@ -33,9 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.errors import CaseError, ImpossibleError, NotConvergedError
-from battsim.post.conductor import Conductivity, Conductor, conductor
-from battsim.post.tensor import Grid, grid_of
-from battsim.post.transport_grid import refuse_too_large
+from battsim.post.transport.conductor import Conductivity, Conductor, conductor
+from battsim.post.transport.grid import refuse_too_large
+from battsim.post.transport.tensor import Grid, grid_of
 from battsim.solvers.grid.problem import Fixed, GridProblem
 from battsim.solvers.grid.solve import GridResult, solve_grid
 from meshing.areas import face_cosines
@@ -143,7 +143,7 @@ def blocking_electrode(
     A pore that ends half-way: half the resistance and half the volume of one that goes through.
 
     >>> import numpy as np
-    >>> from battsim.post.blocking import blocking_electrode
+    >>> from battsim.post.transport.blocking import blocking_electrode
     >>> from meshing.image import VoxelImage
     >>> labels = np.ones((40, 3, 3), np.uint8)
     >>> labels[:20, 1, 1] = 0

@@ -1,18 +1,14 @@
-import os
 from dataclasses import replace
 from itertools import permutations, product
 from math import pi
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from battsim.errors import CaseError, NotConvergedError
-from battsim.post import transport, transport_matrix
-from battsim.post.transport import effective_transport, tortuosity
+from battsim.post.transport import effective, effective_transport, matrix, tortuosity
 from battsim.solvers.linear import LinearStatus
 from meshing.generate import blobs
 from meshing.image import AXES, VoxelImage
@@ -376,7 +372,7 @@ def test_one_line_call_takes_arrays_and_images_alike():
 
 def spoil(monkeypatch, solver, change):
     """Let what the solver returns pass through `change`."""
-    module, name = (transport, "solve_grid") if solver == "grid" else (transport_matrix, "minimise_energy")
+    module, name = (effective, "solve_grid") if solver == "grid" else (matrix, "minimise_energy")
     solve = getattr(module, name)
     monkeypatch.setattr(module, name, lambda *args, **kwargs: change(solve(*args, **kwargs)))
 
@@ -415,38 +411,3 @@ def test_more_may_flow_out_than_in_by_no_more_than_the_tolerance_allows(monkeypa
     else:
         with pytest.raises(NotConvergedError, match="flux imbalance"):
             effective_transport(image, {"pore": 1.0}, axis="x", solver=solver, tolerance=1e-3)
-
-
-# real images
-
-
-def nmc1cal():
-    folder = os.environ.get("BATTSIM_DATA")
-    if not folder:
-        pytest.skip("BATTSIM_DATA is not set: no real images")
-    labels = tifffile.imread(Path(folder) / "matbox_nmc1cal_bridgeCBD.tif")
-    return VoxelImage(labels, (3.98e-7,) * 3, PHASES)
-
-
-def test_crop_of_a_calendered_cathode():
-    labels = nmc1cal().labels[100:148, 100:148, 100:148]
-    image = VoxelImage(np.ascontiguousarray(labels), (3.98e-7,) * 3, PHASES)
-    own = effective_transport(image, {"pore": 1.0}, axis="x", tolerance=1e-6)
-    peer = effective_transport(image, {"pore": 1.0}, axis="x", tolerance=1e-6, solver="amg")
-    assert own.D_eff == pytest.approx(peer.D_eff, rel=2e-6)
-    blocked = own.D_eff
-    binder = effective_transport(image, {"pore": 1.0, "binder": 0.125}, axis="x", porosity={"binder": 0.5})
-    opened = effective_transport(image, {"pore": 1.0, "binder": 1.0}, axis="x")
-    assert blocked < binder.D_eff < opened.D_eff
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("phases", "expected"), [(("pore",), (2.952, 2.595, 2.525)), (("pore", "binder"), (1.857, 1.543, 1.529))]
-)
-def test_calendered_cathode_against_an_independent_solver(phases, expected):
-    """tau of the whole image; the figures are good to about three digits."""
-    image = nmc1cal()
-    for axis, tau in zip(AXES, expected, strict=True):
-        result = effective_transport(image, dict.fromkeys(phases, 1.0), axis=axis)
-        assert result.tau == pytest.approx(tau, abs=2e-3)

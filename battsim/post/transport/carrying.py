@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from battsim.errors import ImpossibleError
-from battsim.post.conductor import Conductor
+from battsim.post.transport.conductor import Conductor
 from battsim.solvers.grid.problem import Fixed
 from meshing.connect import components, reaching
 from meshing.image import AXES
 
 Boundary = Literal["periodic", "mirrored", "linear", "uniform-flux"]
-"""What the field does at the outer faces of an image: see `battsim.post.tensor`."""
+"""What the field does at the outer faces of an image: see `battsim.post.transport.tensor`."""
 Three = tuple[bool, bool, bool]
 Mask = NDArray[np.bool_]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from battsim.fvm.operators import face_conductance
 from battsim.models.diffusion import Length
-from battsim.post.transport_grid import Sides
+from battsim.post.transport.grid import Sides
 from meshing.image import AXES, Axis, VoxelImage
 
 Floats = NDArray[np.float64]

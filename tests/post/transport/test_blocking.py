@@ -7,9 +7,8 @@ from scipy import ndimage
 from scipy.sparse.linalg import splu
 
 from battsim.errors import CaseError, ImpossibleError, NotConvergedError
-from battsim.post import blocking
-from battsim.post.blocking import blocking_electrode
-from battsim.post.transport import effective_transport
+from battsim.post.transport import blocking, effective_transport
+from battsim.post.transport.blocking import blocking_electrode
 from battsim.solvers.linear import LinearStatus
 from meshing.areas import FaceCosines
 from meshing.generate import blobs

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from battsim.models.diffusion import Length, SteadyDiffusion, diffusion_on_image
-from battsim.post.conductor import Floats
+from battsim.post.transport.conductor import Floats
 from battsim.solvers.linear import (
     EnergyResult,
     LinearStatus,

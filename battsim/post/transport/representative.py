@@ -5,7 +5,7 @@ by what the mean conductivity of their voxels shows, a mean whose deviation is k
 
     s_image(D_eff) = s_boxes(D_eff) s_image(k) / s_boxes(k),
 
-with s_image(k) from the integral range (`post.integral_range`). For boxes much larger than what they hold, the ratio
+with s_image(k) from the integral range (`integral_range.py`). For boxes much larger than what they hold, the ratio
 is (V_boxes / V_image)^(1/2), the law for independent volumes (T. Kanit et al., Int. J. Solids Struct. 40 (2003) 3647).
 Boxes of an affordable image are not: what they hold reaches beyond them, and they vary less. By the law, boxes of a
 quarter of the image's edge gave 0.47 to 0.72 of the true deviation of D_eff in images of six structures, 64 voxels
@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from battsim.post.conductor import phase_conductivity, phase_weights
-from battsim.post.discretisation import Progress, Solve
-from battsim.post.integral_range import MeanError, check_share, half_width, mean_error, weighted
-from battsim.post.transport import Direction, effective_transport
+from battsim.post.transport.conductor import phase_conductivity, phase_weights
+from battsim.post.transport.discretisation import Progress, Solve
+from battsim.post.transport.effective import Direction, effective_transport
+from battsim.post.transport.integral_range import MeanError, check_share, half_width, mean_error, weighted
 from meshing.image import Axis, VoxelImage, crop
 
 Floats = NDArray[np.float64]
@@ -144,8 +144,9 @@ def representativeness(
 ) -> Representativeness:
     """Statistical error of D_eff, tau and porosity of one image, and the size of image that a wanted error takes.
 
-    Asked for 95 % confidence, the interval held the mean D_eff of many images in VALIDATED of 100 of them. It takes the
-    work of up to four solves.
+    Asked for 95 % confidence, the interval held the mean D_eff of many images in 94 to 99 of 100 of them (blobs and
+    overlapping spheres, 64 voxels wide), and in 86 of 100 of packed spheres in clumps, whose density varies on lengths
+    beyond the images. It takes the work of up to four solves.
 
     Parameters
     ----------
