@@ -196,9 +196,12 @@ class Hierarchy:
             level.sweep(team, backward=False)
         level.restrict_residual(team, coarse.b, swept_from_zero=from_zero and sweeps == 1)
         self._cycle(k + 1, team, from_zero=True)
-        if k + 1 < len(self.levels) - 1 and 2 * coarse.n_entries <= level.n_entries:  # else work grows level by level
+        exact = k + 1 == len(self.levels) - 1
+        twice = not exact and 4 * coarse.n_entries <= 3 * level.n_entries  # else work grows too fast, level by level
+        if twice:
             self._cycle(k + 1, team, from_zero=False)
-        level.prolong(team, coarse.x, self.settings.over_correction)
+        # one cycle alone corrects too far already; too far once more, and two cycles of that are not positive definite
+        level.prolong(team, coarse.x, self.settings.over_correction if exact or twice else 1.0)
         for _ in range(sweeps):
             level.sweep(team, backward=True)
 

@@ -112,7 +112,7 @@ def found(cell, mesh, tally, **changes):
 def test_lithium_charge_and_salt_balance_over_a_protocol(run):
     cell, _, tally, rows = run
     # balances of 1e-10 of the current per step; the last one is the sum over all steps
-    assert 0.0 < tally.lithium_imbalance < 1e-9
+    assert 0.0 <= tally.lithium_imbalance < 1e-9  # 0 where both sums round alike
     assert tally.charge_imbalance < 1e-9
     assert tally.salt_drift < 1e-9
     for number, now, _, step in rows:

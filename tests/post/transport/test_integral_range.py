@@ -1,3 +1,4 @@
+import re
 from math import sqrt
 
 import numpy as np
@@ -79,6 +80,42 @@ def test_elongated_blobs():
     assert np.mean([each.deviation for each in found]) == pytest.approx(means.std(ddof=1), rel=0.25)
 
 
+# against sums over pairs of voxels
+
+
+def deviation_over_pairs(pore, size):
+    """s and degrees of freedom from all pairs of voxels up to half the image apart, shell by shell of voxel width."""
+    field, n = pore - pore.mean(), np.array(pore.shape)
+    products, pairs, shell, along = [], [], [], {}
+    for lag in np.ndindex(*(2 * (n // 2) + 1)):
+        r = np.array(lag) - n // 2
+        first, second = (
+            tuple(slice(max(0, q), m + min(0, q)) for q, m in zip(sign * r, n, strict=True)) for sign in (1, -1)
+        )
+        products.append(float(np.sum(field[first] * field[second])))
+        pairs.append(field[first].size)
+        shell.append(round(float(np.sqrt(np.sum((r * size) ** 2))) / min(size)))
+        if np.count_nonzero(r) <= 1 and r.min() >= 0:
+            along[tuple(r)] = products[-1] / pairs[-1] / field.var()
+    products, w, shell = np.array(products), np.array(pairs) / field.size, np.array(shell)
+    for radius in range(1, max(n) // 2 + 1):
+        inside = shell <= radius
+        square = products[inside].sum() / field.size / (field.size - w[inside].sum())
+        ball = 3 * square * field.size / (4 * np.pi * field.var())
+        decayed = all(along[tuple(min(radius, n[a] // 2) * np.eye(3, dtype=int)[a])] <= 0.1 for a in range(3))
+        if decayed and square > 0 and radius >= 2 * max(ball, 3 / (4 * np.pi)) ** (1 / 3):
+            return np.sqrt(square), field.size / np.sum(w[inside] ** 2)
+    raise AssertionError("the test image is too small")
+
+
+def test_small_image_agrees_with_sums_over_pairs():
+    solid = parts_of(material(48, 1.2, 0.4, 10), 16)[5].labels
+    found = mean_error(image_of(solid), PORE)
+    deviation, freedom = deviation_over_pairs(1.0 - solid, np.ones(3))
+    assert found.deviation == pytest.approx(deviation, rel=1e-4)  # single precision
+    assert found.degrees_of_freedom == pytest.approx(freedom, rel=1e-10)
+
+
 # symmetries and limits
 
 
@@ -105,6 +142,8 @@ def test_blocks_of_large_images_keep_the_deviation(monkeypatch):
     coarse = mean_error(image, PORE)
     assert coarse.deviation == pytest.approx(fine.deviation, rel=0.1)  # the ball ends between other lags
     assert coarse.deviation != fine.deviation
+    radius = [float(re.search(r"up to (\S+) m", each.reason)[1]) for each in (fine, coarse)]
+    assert radius[1] == pytest.approx(radius[0], abs=2.0)  # a block
 
 
 def test_wider_confidence_is_a_wider_interval():
