@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from meshing.image import either_side
+
 SMOOTHING = 1.2
 """Standard deviation of the smoothing, in edges of the coarsest voxel axis; the same length in metres on all axes."""
 
@@ -55,6 +57,21 @@ class FaceCosines:
 
     cosine: NDArray[np.float64]
     floored: int
+
+
+def faces_between(
+    one: NDArray[np.bool_], two: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int8]]:
+    """Flat indices of the low and high voxel, and axis, of the faces between two masks, axis by axis, shapes (n,)."""
+    lows = []
+    for axis in range(3):
+        low, high = either_side(axis)
+        where = np.nonzero((one[low] & two[high]) | (two[low] & one[high]))
+        lows.append(np.ravel_multi_index(where, one.shape))
+    low_voxel = np.concatenate(lows)
+    across = np.repeat(np.arange(3, dtype=np.int8), [found.size for found in lows])
+    strides = np.array([one.shape[1] * one.shape[2], one.shape[2], 1])
+    return low_voxel, low_voxel + strides[across], across
 
 
 def face_cosines(

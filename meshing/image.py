@@ -85,6 +85,13 @@ def crop(image: VoxelImage, ranges: tuple[tuple[int, int], tuple[int, int], tupl
     return replace(image, labels=np.ascontiguousarray(image.labels[window]))
 
 
+def either_side(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """All but the last and all but the first along one of three axes: the low and the high voxel of its faces."""
+    low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
+    high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+    return low, high
+
+
 def coarsen(image: VoxelImage, factor: int) -> VoxelImage:
     """The image with blocks of factor^3 voxels replaced by their most frequent phase.
 

@@ -5,16 +5,16 @@ The fields of the dataclasses are the keys of microstructure.json; `dataclasses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meshing.areas import face_cosines
+from meshing.areas import face_cosines, faces_between
 from meshing.connect import AlongAxes, Mask, cluster_sizes, components, percolation, reaching, touching
 from meshing.errors import MeshError
-from meshing.image import VoxelImage
+from meshing.image import VoxelImage, either_side
 from meshing.mesh import Mesh
 
 Indices = NDArray[np.intp]
@@ -185,7 +185,7 @@ def _wetted_share(inside: Mask, wet: Mask) -> float:
     sizes = cluster_sizes(labels, count)
     wetted = reaching(labels, count, 0, ("low",))
     for axis in range(3):
-        for low, high in (_sides(axis), _sides(axis)[::-1]):
+        for low, high in (either_side(axis), either_side(axis)[::-1]):
             wetted[labels[low][wet[high]]] = True
     wetted[0] = False
     return float(sizes[wetted].sum() / sizes[1:].sum())
@@ -194,11 +194,9 @@ def _wetted_share(inside: Mask, wet: Mask) -> float:
 def _surface(image: VoxelImage, first: str, others: Sequence[str]) -> dict[str, tuple[float, int]]:
     """True area, m2, and voxel faces between `first` and each of the `others` that it touches."""
     inside, outside = image.mask(first), image.mask(*others)
-    found = list(_faces_between(inside, outside))
-    low, high = (np.concatenate([pair[k] for pair in found]) for k in range(2))
+    low, high, axis = faces_between(inside, outside)
     if low.size == 0:
         return {}
-    axis = np.repeat(np.arange(3, dtype=np.int8), [pair[0].size for pair in found])
     cosine = face_cosines(inside, image.voxel_size, low, high, axis).cosine
     face_area = image.voxel_volume / np.asarray(image.voxel_size)
     flat = image.labels.reshape(-1)
@@ -206,20 +204,3 @@ def _surface(image: VoxelImage, first: str, others: Sequence[str]) -> dict[str, 
     areas = np.bincount(other, cosine * face_area[axis], minlength=len(image.phases))
     counts = np.bincount(other, minlength=len(image.phases))
     return {name: (float(areas[k]), int(counts[k])) for k, name in enumerate(image.phases) if counts[k]}
-
-
-def _faces_between(one: Mask, two: Mask) -> Iterator[tuple[Indices, Indices]]:
-    """Flat indices of the low and high voxel of each face between the two, axis by axis."""
-    for axis in range(3):
-        low, high = _sides(axis)
-        where = np.nonzero((one[low] & two[high]) | (two[low] & one[high]))
-        index = np.ravel_multi_index(where, one.shape)
-        yield index, index + int(np.prod(one.shape[axis + 1 :]))
-
-
-def _sides(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Slices that select the low and the high voxel of every face across an axis."""
-    whole = [slice(None)] * 3
-    low, high = list(whole), list(whole)
-    low[axis], high[axis] = slice(None, -1), slice(1, None)
-    return tuple(low), tuple(high)

@@ -16,8 +16,9 @@ from battsim.cli.guard import UsageError
 from battsim.cli.images import checked_header, listed
 from battsim.cli.options import ImageOptions
 from battsim.models.diffusion import Length
+from battsim.post.transport.carrying import Boundary
 from battsim.post.transport.grid import Sides, refuse_too_large
-from battsim.post.transport.summary import TensorBoundary, TransportRequest, transport_summary
+from battsim.post.transport.summary import TransportRequest, transport_summary
 from battsim.quantity import to_si
 from meshing.errors import LabelError
 from meshing.image import AXES, Axis, VoxelImage
@@ -64,7 +65,7 @@ def image_tortuosity(file: Path, options: ImageOptions, report: Report) -> dict[
         length=_choice("--length", options.length, get_args(Length)),
         tolerance=options.tolerance,
         threads=options.threads,
-        tensor=None if options.tensor is None else _choice("--tensor", options.tensor, get_args(TensorBoundary)),
+        tensor=None if options.tensor is None else _choice("--tensor", options.tensor, get_args(Boundary)),
         electrode=options.electrode,
         representative=options.error_bars,
         discretisation=options.error_bars,

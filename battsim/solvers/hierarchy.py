@@ -295,7 +295,9 @@ def _dense_inverse(level: Level) -> NDArray[np.float32]:
         matrix[np.ix_(nodes, nodes)] += mode / nodes.size
     if n <= _OWN_INVERSE:
         kernels.invert(matrix)
-    inverse = matrix if n <= _OWN_INVERSE else np.linalg.inv(matrix)
+        inverse = matrix
+    else:
+        inverse = np.asarray(np.linalg.inv(matrix), np.float64)
     for nodes, mode in zip(parts, modes, strict=True):
         if mode > 0:
             inverse[np.ix_(nodes, nodes)] -= 1.0 / (nodes.size * mode)

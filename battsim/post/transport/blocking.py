@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite, sqrt
+from math import sqrt
 from time import perf_counter
 from typing import Literal, get_args
 
@@ -35,10 +35,11 @@ from numpy.typing import NDArray
 from battsim.errors import CaseError, ImpossibleError, NotConvergedError
 from battsim.post.transport.conductor import Conductivity, Conductor, conductor
 from battsim.post.transport.grid import refuse_too_large
+from battsim.post.transport.settings import check_numbers
 from battsim.post.transport.tensor import Grid, grid_of
 from battsim.solvers.grid.problem import Fixed, GridProblem
 from battsim.solvers.grid.solve import GridResult, solve_grid
-from meshing.areas import face_cosines
+from meshing.areas import face_cosines, faces_between
 from meshing.connect import End, conducting
 from meshing.image import AXES, Axis, VoxelImage
 
@@ -158,7 +159,7 @@ def blocking_electrode(
     if not found.meeting.any():
         return BlockingElectrode(None, None, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, perf_counter() - started)
     grid = grid_of(what, found.meets)
-    refuse_too_large(grid.shape, int(found.meeting.sum()), alike=grid.alike)
+    refuse_too_large(grid.shape, int(found.meeting.sum()), alike=what.alike)
     wall = _wall(what, grid, found.meets, area)
     current = float(wall.area.sum())
     if current == 0:
@@ -196,12 +197,7 @@ def _check_settings(axis: str, separator: str, bulk: float, area: str, tolerance
     ):
         if value not in allowed:
             raise CaseError(f"{key} = '{value}'; choose from {', '.join(allowed)}")
-    if not (isfinite(bulk) and bulk > 0):
-        raise CaseError(f"bulk = {bulk}; the reference conductivity must be a finite number above 0")
-    if not 1e-11 <= tolerance <= 0.1:
-        raise CaseError(f"tolerance = {tolerance}; allowed is 1e-11 (what double precision can tell) to 0.1")
-    if threads < 1:
-        raise CaseError(f"threads = {threads}; at least 1 is needed")
+    check_numbers(bulk, tolerance, threads)
 
 
 def _turned(what: Conductor, axis: int, separator: End) -> Conductor:
@@ -228,7 +224,7 @@ class _Wall:
 
 def _wall(what: Conductor, grid: Grid, connected: Mask, area: WallArea) -> _Wall:
     voxels = what.voxels > 0 if what.conducts is None else what.conducts[what.voxels]
-    low, high, axis = _faces_between(voxels)
+    low, high, axis = faces_between(voxels, ~voxels)
     voxel = np.where(voxels.reshape(-1)[low], low, high)
     kept = connected.reshape(-1)[voxel]
     low, high, axis, voxel = low[kept], high[kept], axis[kept], voxel[kept]
@@ -238,20 +234,6 @@ def _wall(what: Conductor, grid: Grid, connected: Mask, area: WallArea) -> _Wall
     half = grid.resistance(np.unravel_index(voxel, grid.shape))
     faces = grid.voxel_volume / np.array(grid.edges)
     return _Wall(voxel, faces[axis] * cosine, half * cosine / np.array(grid.face_factor)[axis])
-
-
-def _faces_between(voxels: Mask) -> tuple[Indices, Indices, Indices]:
-    """Low and high voxel, and axis, of the faces between conducting and insulating voxels, shapes (n,)."""
-    strides = (voxels.shape[1] * voxels.shape[2], voxels.shape[2], 1)
-    lows, axes = [], []
-    for axis in range(3):
-        turned = np.moveaxis(voxels, axis, 0)
-        differs = np.zeros_like(voxels)
-        np.moveaxis(differs, axis, 0)[:-1] = turned[:-1] != turned[1:]
-        lows.append(np.flatnonzero(differs))
-        axes.append(np.full(lows[-1].size, axis))
-    low, across = np.concatenate(lows), np.concatenate(axes)
-    return low, low + np.array(strides)[across], across
 
 
 def _problem(grid: Grid, wall: _Wall) -> GridProblem:

@@ -40,6 +40,12 @@ class Conductor:
     voxel_size: tuple[float, float, float]
 
     @property
+    def alike(self) -> bool:
+        """Whether all conducting voxels have one conductivity, and are cubes."""
+        k = self.conductivity
+        return k is not None and np.unique(k[k > 0]).size == 1 and len(set(self.voxel_size)) == 1
+
+    @property
     def conducts(self) -> NDArray[np.bool_] | None:
         """Which phases conduct, shape (256,); None where `voxels` are conductivities."""
         return None if self.conductivity is None else self.conductivity > 0

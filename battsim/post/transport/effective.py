@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from time import perf_counter
 from typing import Any, Literal, get_args
 
@@ -31,6 +30,8 @@ from battsim.post.transport.grid import (
     with_idle_clusters,
 )
 from battsim.post.transport.matrix import Preconditioned, solve_by_matrix
+from battsim.post.transport.settings import check_numbers
+from battsim.solvers.grid.problem import half_resistance
 from battsim.solvers.grid.solve import solve_grid
 from battsim.solvers.linear import LinearStatus
 from meshing.connect import conducting
@@ -310,10 +311,8 @@ def _by_grid(
     progress: Progress | None,
     potential: bool,
 ) -> _Solved:
-    values = what.conductivity
-    alike = values is not None and np.unique(values[values > 0]).size == 1 and len(set(what.voxel_size)) == 1
     asked = {"potential": potential, "periodic": sides == "periodic"}
-    refuse_too_large(kept.shape, int(np.count_nonzero(kept)), alike=alike, **asked)
+    refuse_too_large(kept.shape, int(np.count_nonzero(kept)), alike=what.alike, **asked)
     if length == "centres" and kept.shape[axis] == 2:
         return _two_layers(what, axis)
     problem = grid_problem(what, kept, axis, length, sides)
@@ -333,9 +332,7 @@ def _by_grid(
 
 def _two_layers(what: Conductor, axis: int) -> _Solved:
     """Two layers whose centres hold the fixed values: nothing is unknown, and the flux is that of their faces."""
-    k = what.conductivity
-    with np.errstate(divide="ignore"):
-        table = None if k is None else 0.5 / k
+    table = None if what.conductivity is None else half_resistance(what.conductivity, None)
     size = what.voxel_size
     layers = np.moveaxis(what.voxels, axis, 0)
     energy = float(end_conductance(layers, table, float(np.prod(size) / size[axis] ** 2)).sum())
@@ -403,10 +400,7 @@ def _check_settings(
 ) -> None:
     if axis not in AXES:
         raise CaseError(f"transport.axes: '{axis}' is no axis; choose from x, y, z")
-    if not (isfinite(bulk) and bulk > 0):
-        raise CaseError(f"bulk = {bulk}; the reference conductivity must be a finite number above 0")
-    if threads < 1:
-        raise CaseError(f"threads = {threads}; at least 1 is needed")
+    check_numbers(bulk, tolerance, threads, key="transport.tolerance")
     if solver not in get_args(Solver):
         raise CaseError(f"solver = '{solver}'; choose from {', '.join(get_args(Solver))}")
     if length not in get_args(Length):
@@ -420,8 +414,6 @@ def _check_settings(
             f"transport along {axis}: the image of {' x '.join(map(str, image.shape))} voxels has one voxel there, "
             "which lets no path be crooked; choose another axis, or an image that is longer there"
         )
-    if not 1e-11 <= tolerance <= 0.1:
-        raise CaseError(f"transport.tolerance = {tolerance}; allowed is 1e-11 (what double precision can tell) to 0.1")
 
 
 def _length_over_area(image: VoxelImage, axis: Axis, length: Length) -> float:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from battsim.fvm.operators import face_conductance
 from battsim.models.diffusion import Length
 from battsim.post.transport.grid import Sides
-from meshing.image import AXES, Axis, VoxelImage
+from meshing.image import AXES, Axis, VoxelImage, either_side
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -126,7 +126,7 @@ def flux_vectors(
     for start, stop in _windows(image.shape):
         for across in range(3):
             q = _face_flux(grid, start, stop, across)
-            low, high = _either_side(across)
+            low, high = either_side(across)
             vectors[start:stop, :, :, across] = 0.5 * (q[low] + q[high])
     return vectors
 
@@ -188,17 +188,10 @@ def _windows(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
     return ((start, min(start + step, shape[0])) for start in range(0, shape[0], step))
 
 
-def _either_side(across: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """All but the last, and all but the first along one axis: the low and the high side of what lies between."""
-    low = tuple(slice(None, -1) if a == across else slice(None) for a in range(3))
-    high = tuple(slice(1, None) if a == across else slice(None) for a in range(3))
-    return low, high
-
-
 def _face_flux(grid: _Grid, start: int, stop: int, across: int) -> Floats:
     """Flux density through all faces across one axis of the planes start to stop, one more than voxels along it."""
     u, k = _with_neighbours(grid, start, stop, across)
-    low, high = _either_side(across)
+    low, high = either_side(across)
     area, half = np.float64(1.0), np.float64(0.5 * grid.voxel_size[across])
     with np.errstate(divide="ignore"):  # an insulating voxel: an infinite resistance, and no flux
         q = face_conductance(area, half, half, k[low], k[high])  # type: ignore[arg-type]

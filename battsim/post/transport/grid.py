@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from battsim.errors import ResourceError
 from battsim.models.diffusion import Length
 from battsim.post.transport.conductor import Conductor, Floats
-from battsim.solvers.grid.problem import Fixed, GridProblem
+from battsim.solvers.grid.problem import Fixed, GridProblem, half_resistance
 from meshing.connect import touching
 
 Sides = Literal["no-flux", "periodic"]
@@ -36,7 +36,7 @@ def grid_problem(conductor: Conductor, kept: Mask, axis: int, length: Length, si
     order = _order(kept.shape, axis)
     size = tuple(conductor.voxel_size[a] for a in order)
     x, y, z = (float(np.prod(size) / h**2) for h in size)
-    voxels, table = _kept(conductor, kept)
+    voxels, table = kept_voxels(conductor, kept)
     voxels = np.ascontiguousarray(voxels.transpose(order))
     side: Literal["closed", "periodic"] = "periodic" if sides == "periodic" else "closed"
     if length == "outer":
@@ -50,8 +50,7 @@ def grid_problem(conductor: Conductor, kept: Mask, axis: int, length: Length, si
 
 def end_conductance(layers: NDArray[Any], table: Floats | None, factor: float) -> Floats:
     """Conductance of the faces between two layers, shape of `layers` (2, ny, nz)."""
-    with np.errstate(divide="ignore"):
-        first, second = table[layers] if table is not None else 0.5 / layers.astype(np.float64)
+    first, second = half_resistance(layers, table)
     return np.asarray(factor / (first + second), np.float64)
 
 
@@ -118,18 +117,17 @@ def _order(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
     return axis, others[0], others[1]
 
 
-def _kept(conductor: Conductor, kept: Mask) -> tuple[NDArray[Any], Floats | None]:
+def kept_voxels(conductor: Conductor, kept: Mask) -> tuple[NDArray[Any], Floats | None]:
     """Voxels of which only the kept ones conduct, and the half resistance of each phase, shape (256,)."""
     if conductor.conductivity is None:
         return np.where(kept, conductor.voxels, 0), None
-    table = np.full(256, np.inf)
     used = conductor.conductivity > 0
     if np.count_nonzero(used) == 1:  # the mask itself is the image
+        table = np.full(256, np.inf)
         table[1] = 0.5 / float(conductor.conductivity[used][0])
         return kept.view(np.uint8), table
-    table[used] = 0.5 / conductor.conductivity[used]
     insulating = np.flatnonzero(~used)
     if insulating.size == 0:
         # 256 conducting phases leave no number for what does not: their conductivities, voxel by voxel, do
         return np.where(kept, conductor.conductivity[conductor.voxels], 0.0), None
-    return np.where(kept, conductor.voxels, np.uint8(insulating[-1])), table
+    return np.where(kept, conductor.voxels, np.uint8(insulating[-1])), half_resistance(conductor.conductivity, None)

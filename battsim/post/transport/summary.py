@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import log
-from typing import Any, Literal
+from typing import Any
 
 from battsim.errors import CaseError, ImpossibleError
 from battsim.models.diffusion import Length
+from battsim.post.transport.carrying import Boundary
 from battsim.post.transport.effective import Direction, Progress, Transport, effective_transport, solve_transport
 from battsim.post.transport.grid import Sides
 from meshing.connect import End
@@ -17,7 +18,6 @@ from meshing.image import AXES, Axis, VoxelImage
 
 Report = Callable[[float, str], None]
 Keep = Callable[[Axis, Transport], Mapping[str, Any]]
-TensorBoundary = Literal["periodic", "mirrored", "linear", "uniform-flux"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class TransportRequest:
     length: Length = "outer"
     tolerance: float = 1e-4
     threads: int = 2
-    tensor: TensorBoundary | None = None
+    tensor: Boundary | None = None
     electrode: bool = False
     separator: End = "low"
     representative: bool = False

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from time import perf_counter
 from typing import Any, Literal, get_args
 
@@ -33,8 +32,9 @@ from numpy.typing import NDArray
 from battsim.errors import CaseError, NotConvergedError
 from battsim.post.transport.carrying import Boundary, Three, carrying, linear_ends
 from battsim.post.transport.conductor import Conductivity, Conductor, conductor
-from battsim.post.transport.grid import _kept, refuse_too_large
-from battsim.solvers.grid.problem import Fixed, GridProblem
+from battsim.post.transport.grid import kept_voxels, refuse_too_large
+from battsim.post.transport.settings import check_numbers
+from battsim.solvers.grid.problem import Fixed, GridProblem, half_resistance
 from battsim.solvers.grid.solve import GridResult, solve_grid
 from meshing.image import AXES, VoxelImage
 
@@ -143,7 +143,7 @@ def effective_tensor(
     what = conductor(image, conductivity)
     kept, conducts = carrying(what, boundary, threads)
     grid = grid_of(what, kept)
-    refuse_too_large(grid.shape, int(np.count_nonzero(kept)), alike=grid.alike)
+    refuse_too_large(grid.shape, int(np.count_nonzero(kept)), alike=what.alike)
     chosen = [axis for axis in range(3) if conducts[axis]]
     problems = [_problem(grid, boundary, axis) for axis in chosen]
     results = [
@@ -177,12 +177,7 @@ def effective_tensor(
 def _check_settings(boundary: str, bulk: float, tolerance: float, threads: int) -> None:
     if boundary not in get_args(Boundary):
         raise CaseError(f"boundary = '{boundary}'; choose from {', '.join(get_args(Boundary))}")
-    if not (isfinite(bulk) and bulk > 0):
-        raise CaseError(f"bulk = {bulk}; the reference conductivity must be a finite number above 0")
-    if not 1e-11 <= tolerance <= 0.1:
-        raise CaseError(f"tolerance = {tolerance}; allowed is 1e-11 (what double precision can tell) to 0.1")
-    if threads < 1:
-        raise CaseError(f"threads = {threads}; at least 1 is needed")
+    check_numbers(bulk, tolerance, threads)
 
 
 # the image in the unit of its shortest edge
@@ -221,27 +216,17 @@ class Grid:
         x, y, z = (self.voxel_volume / h**2 for h in self.edges)
         return x, y, z
 
-    @property
-    def alike(self) -> bool:
-        """Whether all conducting voxels have one conductivity, and are cubes."""
-        half = self.half_resistance
-        return half is not None and np.unique(half[np.isfinite(half)]).size == 1 and len(set(self.edges)) == 1
-
     def resistance(self, index: Any) -> Double:
         """Half resistances of some voxels, infinite where they insulate."""
-        voxels = self.voxels[index]
-        if self.half_resistance is not None:
-            return np.asarray(self.half_resistance[voxels], np.float64)
-        k = voxels.astype(np.float64)
-        return np.asarray(np.divide(0.5, k, out=np.full(k.shape, np.inf), where=k > 0), np.float64)
+        return half_resistance(self.voxels[index], self.half_resistance)
 
 
 def grid_of(what: Conductor, kept: Mask) -> Grid:
     """An image as a grid in which only the kept voxels conduct, shape (nx, ny, nz)."""
-    voxels, half_resistance = _kept(what, kept)
+    voxels, table = kept_voxels(what, kept)
     shortest = min(what.voxel_size)
     x, y, z = (h / shortest for h in what.voxel_size)
-    return Grid(voxels, half_resistance, (x, y, z))
+    return Grid(voxels, table, (x, y, z))
 
 
 # what happens at the outer faces

@@ -21,7 +21,7 @@ from battsim.solvers.grid import uniform_kernels as shared
 from battsim.solvers.grid.blocks import with_edges
 from battsim.solvers.grid.halo import unwrap, wrap
 from battsim.solvers.grid.layout import Shape, joined_planes, layer, plain, split_planes, split_shape
-from battsim.solvers.grid.problem import GridProblem
+from battsim.solvers.grid.problem import GridProblem, half_resistance
 from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import Hierarchy, Level, MultigridSettings
 from battsim.solvers.threads import Team
@@ -43,6 +43,17 @@ class End:
     padding: int
     conductance: Double
     value: Double
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SeamCells:
+    """Cells at one periodic end: which of its layer, shape of the end, and aggregate and conductance of each."""
+
+    axis: int
+    padding: int
+    cells: NDArray[np.bool_]
+    aggregate: Index
+    conductance: Double
 
 
 class FinestLevel(ABC):
@@ -180,8 +191,7 @@ class FinestLevel(ABC):
         pairs = (self.shape[0] + 1) // 2
         red = nz, *self.stored, z, self.aggregate, network.b
         self.team.run(self.kernels.restrict_red, pairs, self.inverse.size, *red)
-        if self.periodic_axes:
-            self._restrict_across(z, network)
+        self._restrict_across(z, network)
         self.hierarchy.solve(_COARSE_CYCLES, self.team)
         for c in range(self.aggregate.shape[0]):  # black cells are swept next, and need it at periodic ends only
             factor = self.hierarchy.settings.over_correction
@@ -206,10 +216,10 @@ class FinestLevel(ABC):
         self.run(shared.dot, a, b, self._planes)
         return float(self._planes[0].sum())
 
-    def total(self, a: Single) -> float:
-        """Sum of a in float64."""
+    def sums(self, a: Single) -> tuple[float, float]:
+        """Sum of a^2 and of a in float64."""
         self.run(shared.dot, a, a, self._planes)
-        return float(self._planes[1].sum())
+        return float(self._planes[0].sum()), float(self._planes[1].sum())
 
     def turn(self, z: Single, beta: float, p: Single) -> None:
         """New direction: p = z + beta p."""
@@ -223,6 +233,7 @@ class FinestLevel(ABC):
             here = end.conductance > 0
             nodes = self.aggregates_at(end.axis, end.layer)[here]
             np.add.at(network.ground, nodes, end.conductance[here].astype(np.float32))
+        self._seams = self._black_at_seams()
         self.hierarchy = Hierarchy(network, settings)
         self.hierarchy.build()
 
@@ -238,30 +249,31 @@ class FinestLevel(ABC):
             g.append(conductance[joined].astype(np.float32))
         return with_edges(network, np.concatenate(first), np.concatenate(second), np.concatenate(g))
 
-    def _restrict_across(self, z: Single, network: Level) -> None:
-        """Add the residual of black cells at periodic ends: what the padding of z brings in, zero until then."""
+    def _black_at_seams(self) -> list[_SeamCells]:
+        """Black cells with a coupling across a periodic end, end by end."""
+        found = []
         i, j, k = (np.arange(1, n + 1) for n in self.shape)
         for axis in self.periodic_axes:
-            n = self.shape[axis]
-            conductance = self.seam_conductance(axis)
+            n, conductance = self.shape[axis], self.seam_conductance(axis)
             at = [i[:, None, None], j[:, None], k]
             for here, padding in ((1, 0), (n, n + 1)):
                 at[axis] = np.full((1, 1, 1), here)
-                black = np.take(np.broadcast_to((at[0] + at[1] + at[2] + 1) & 1, _with(self.shape, axis)), 0, axis) == 1
-                chosen = black & (conductance > 0)
-                nodes = self.aggregates_at(axis, here)[chosen]
-                values = (conductance * layer(z, self.shape, axis, padding))[chosen]
-                np.add.at(network.b, nodes, values.astype(np.float32))
+                black = np.take((at[0] + at[1] + at[2] + 1) & 1, 0, axis) == 1
+                cells = black & (conductance > 0)
+                found.append(
+                    _SeamCells(axis, padding, cells, self.aggregates_at(axis, here)[cells], conductance[cells])
+                )
+        return found
+
+    def _restrict_across(self, z: Single, network: Level) -> None:
+        """Add the residual of black cells at periodic ends: what the padding of z brings in, zero until then."""
+        for seam in self._seams:
+            values = seam.conductance * layer(z, self.shape, seam.axis, seam.padding)[seam.cells]
+            np.add.at(network.b, seam.aggregate, values.astype(np.float32))
 
     def run(self, kernel: Any, *arguments: Any) -> None:
         """Run a kernel over all planes."""
         self.team.run(kernel, self.shape[0], self.problem.voxels.size, *arguments)
-
-
-def _with(shape: Shape, axis: int) -> Shape:
-    """The shape with one voxel along an axis."""
-    nx, ny, nz = (1 if a == axis else n for a, n in enumerate(shape))
-    return nx, ny, nz
 
 
 def _ends(problem: GridProblem, unit: float) -> list[End]:
@@ -272,17 +284,8 @@ def _ends(problem: GridProblem, unit: float) -> list[End]:
             continue
         n = problem.voxels.shape[axis]
         for fixed, at, padding in ((pair[0], 1, 0), (pair[1], n, n + 1)):
-            conducting = half_resistance(problem, np.take(problem.voxels, at - 1, axis))
+            conducting = half_resistance(np.take(problem.voxels, at - 1, axis), problem.half_resistance)
             g = problem.face_factor[axis] / conducting if fixed.conductance is None else fixed.conductance
             g = np.where(np.isfinite(conducting), g, 0.0) / unit
             found.append(End(axis, at, padding, g, np.broadcast_to(np.asarray(fixed.value, float), g.shape)))
     return found
-
-
-def half_resistance(problem: GridProblem, voxels: NDArray[Any]) -> Double:
-    """Half resistance 1/(2 k) of some voxels of a problem, infinite where they insulate."""
-    if problem.half_resistance is not None:
-        r: Double = problem.half_resistance[voxels]
-        return r
-    with np.errstate(divide="ignore"):
-        return 0.5 / np.asarray(voxels, np.float64)

@@ -24,6 +24,15 @@ Double = NDArray[np.float64]
 _TYPES = np.uint8, np.float32, np.float64
 
 
+def half_resistance(voxels: NDArray[Any], table: Double | None) -> Double:
+    """Half resistance 1/(2 k) of voxels, infinite where they insulate; voxels without a table are conductivities."""
+    if table is not None:
+        r: Double = table[voxels]
+        return r
+    with np.errstate(divide="ignore"):
+        return 0.5 / np.asarray(voxels, np.float64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fixed:
     """A fixed potential behind the outer faces at one end of an axis.

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.solvers.grid import uniform_kernels as kernels
-from battsim.solvers.grid.finest import FinestLevel, half_resistance
-from battsim.solvers.grid.problem import Double, GridProblem
+from battsim.solvers.grid.finest import FinestLevel
+from battsim.solvers.grid.problem import Double, GridProblem, half_resistance
 from battsim.solvers.grid.uniform import UniformLevel, uniform_conductance
 from battsim.solvers.grid.weighted import WeightedLevel
 from battsim.solvers.linear import LinearStatus
@@ -160,7 +160,7 @@ class _Iteration:
         self.energy = level.energy(self.x, self.r, self.scale)
         self.dissipation = np.inf
         self.least = LEAST * abs(self.energy)
-        self.steps, self.decrement, self.error, self.imbalance = 0, 0.0, np.inf, np.inf
+        self.steps, self.error = 0, np.inf
         self.failure: LinearStatus | None = None
         self._ritz, self._rz = RitzValues(), 0.0
         self._peak = self._measured = self.norm
@@ -192,10 +192,10 @@ class _Iteration:
         self.steps += 1
         self._ritz.add(alpha, beta)
         unscaled = self.scale**2
-        self.decrement = unscaled * alpha * rz
-        self.energy -= self.decrement
+        decrement = unscaled * alpha * rz
+        self.energy -= decrement
         # the bound on the error before this step, less what the step has gained
-        self.error = max(SAFETY * unscaled * rz / self._ritz.theta() - self.decrement, 0.0)
+        self.error = max(SAFETY * unscaled * rz / self._ritz.theta() - decrement, 0.0)
         self._peak = max(self._peak, self.norm)
         if self.norm < REPLACE * self._peak:
             self._replace()
@@ -211,7 +211,6 @@ class _Iteration:
         self._replace()
         self.dissipation = self.level.dissipation(self.x)
         self.energy = self.dissipation - 2.0 * self.level.work(self.x)
-        self.imbalance = abs(self.scale * self.level.total(self.r))
 
     def _replace(self) -> None:
         """Go on with a residual computed from the potential, and afresh where it is not what the iteration believed."""
@@ -222,9 +221,11 @@ class _Iteration:
         self.stalls = self.stalls + 1 if self.norm > 0.5 * before else 0
 
     def _measure(self) -> float:
-        """Norm of the residual, computed from the potential."""
+        """Norm of the residual, computed from the potential; its sum is left in `imbalance`."""
         self.level.residual(self.x, self.r, self.scale)
-        return self.scale * float(np.sqrt(self.level.dot(self.r, self.r)))
+        square, total = self.level.sums(self.r)
+        self.imbalance = abs(self.scale * total)
+        return self.scale * float(np.sqrt(square))
 
 
 def _iterate(
@@ -268,7 +269,7 @@ def _result(
     field = None
     if potential:
         field = level.joined(iteration.x)
-        field[np.isinf(half_resistance(level.problem, level.problem.voxels))] = np.nan
+        field[np.isinf(half_resistance(level.problem.voxels, level.problem.half_resistance))] = np.nan
     size = iteration.size
     return GridResult(
         status=status,

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from battsim.solvers.grid import uniform_kernels as kernels
 from battsim.solvers.grid.blocks import aggregate_blocks
-from battsim.solvers.grid.finest import FinestLevel, half_resistance
+from battsim.solvers.grid.finest import FinestLevel
 from battsim.solvers.grid.halo import wrap
 from battsim.solvers.grid.layout import layer, set_layer
-from battsim.solvers.grid.problem import GridProblem
+from battsim.solvers.grid.problem import GridProblem, half_resistance
 from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import MultigridSettings
 from battsim.solvers.threads import Team
@@ -81,8 +81,8 @@ class UniformLevel(FinestLevel):
 
     def seam_conductance(self, axis: int) -> Double:
         """1 where both voxels at a face across a periodic axis conduct, else 0; shape of the end."""
-        voxels = self.problem.voxels
-        ends = (half_resistance(self.problem, np.take(voxels, k, axis)) for k in (0, -1))
+        voxels, table = self.problem.voxels, self.problem.half_resistance
+        ends = (half_resistance(np.take(voxels, k, axis), table) for k in (0, -1))
         return np.where(np.isfinite(sum(ends)), 1.0, 0.0)
 
     def aggregates_at(self, axis: int, index: int) -> Index:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from battsim.solvers.grid import strong_kernels, weighted_kernels
-from battsim.solvers.grid.finest import FinestLevel, half_resistance
+from battsim.solvers.grid.finest import FinestLevel
 from battsim.solvers.grid.halo import wrap
 from battsim.solvers.grid.layout import layer, set_layer, split_shape
-from battsim.solvers.grid.problem import GridProblem
+from battsim.solvers.grid.problem import GridProblem, half_resistance
 from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import Level, MultigridSettings
 from battsim.solvers.threads import Team
@@ -57,7 +57,8 @@ class WeightedLevel(FinestLevel):
 
     def seam_conductance(self, axis: int) -> Double:
         """Conductance of the faces across a periodic axis, shape of its end."""
-        first, last = (half_resistance(self.problem, np.take(self.problem.voxels, k, axis)) for k in (0, -1))
+        voxels, table = self.problem.voxels, self.problem.half_resistance
+        first, last = (half_resistance(np.take(voxels, k, axis), table) for k in (0, -1))
         return np.asarray(self._factor[axis] / (first + last), np.float64)
 
     def aggregates_at(self, axis: int, index: int) -> Index:
