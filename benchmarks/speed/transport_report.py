@@ -13,6 +13,8 @@ NAMES = {
 }
 DEFAULT = "1e-04"
 """battsim's default tolerance, as the JSON writes it."""
+TARGET = 1e-4
+"""True error for the comparison with codes that have no default accuracy."""
 BUSY = 0.2
 """Cores used by other processes from which a time is marked as disturbed."""
 
@@ -37,38 +39,31 @@ def pair(row, code):
     reference = exact["D_eff"]
     result = {"peer": peer, "ours": ours, "default_s": default["median_s"], "default_error": error(default, reference)}
     if "steps" in peer:
-        result |= at_equal_step(peer, reference, result)
+        result["peer_s"], result["peer_error"] = first_step(peer, reference, TARGET)
+        as_good, _ = first_step(peer, reference, result["default_error"])
+        result |= at_equal_tolerance(ours, reference, TARGET)
     else:
-        result |= at_equal_tolerance(peer, ours, reference)
+        result["peer_s"], result["peer_error"] = peer["median_s"], error(peer, reference)
+        as_good = result["peer_s"]
+        result |= at_equal_tolerance(ours, reference, result["peer_error"])
     return result | {
         "equal_ratio": result["peer_s"] / result["equal_s"] if result.get("equal_s") else None,
-        "default_ratio": result["peer_s"] / result["default_s"],
+        "default_ratio": as_good / result["default_s"],
     }
 
 
-def at_equal_step(peer, reference, default):
-    """Time and error of pyamg at its first step that is as good as battsim's default."""
-    for count, (wall, D_eff) in enumerate(peer["steps"], 1):
-        if abs(D_eff / reference - 1.0) <= default["default_error"]:
-            peer_error = abs(D_eff / reference - 1.0)
-            return {
-                "peer_s": wall,
-                "peer_error": peer_error,
-                "steps": count,
-                "equal_s": default["default_s"],
-                "equal_tolerance": DEFAULT,
-            }
-    wall, D_eff = peer["steps"][-1]
-    return {"peer_s": wall, "peer_error": abs(D_eff / reference - 1.0), "steps": len(peer["steps"])}
+def first_step(peer, reference, wanted):
+    """Seconds and true error of pyamg at its first step that is as good as wanted, or at its last one."""
+    steps = [(wall, abs(D_eff / reference - 1.0)) for wall, D_eff in peer["steps"]]
+    return next((step for step in steps if step[1] <= wanted), steps[-1])
 
 
-def at_equal_tolerance(peer, ours, reference):
-    """Time of battsim at its loosest tolerance that is as good as the peer."""
-    result = {"peer_s": peer["median_s"], "peer_error": error(peer, reference)}
+def at_equal_tolerance(ours, reference, wanted):
+    """Time of battsim at its loosest tolerance whose true error is not above the wanted one."""
     for tolerance, run in ours["tolerances"].items():  # from loose to tight
-        if "failed" not in run and error(run, reference) <= result["peer_error"]:
-            return result | {"equal_s": run["median_s"], "equal_tolerance": tolerance}
-    return result
+        if "failed" not in run and error(run, reference) <= wanted:
+            return {"equal_s": run["median_s"], "equal_tolerance": tolerance}
+    return {}
 
 
 def disturbed(run):
