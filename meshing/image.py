@@ -38,8 +38,10 @@ class VoxelImage:
     def __post_init__(self) -> None:
         if self.labels.ndim != 3 or self.labels.size == 0:
             raise LabelError(f"an image needs three axes of at least one voxel; this one has shape {self.labels.shape}")
-        if not all(np.isfinite(h) and h > 0 for h in self.voxel_size):
-            raise LabelError(f"voxel_size must be positive lengths in metres, not {self.voxel_size}")
+        if len(self.voxel_size) != 3 or not all(np.isfinite(h) and h > 0 for h in self.voxel_size):
+            raise LabelError(
+                f"voxel_size must be three positive lengths in metres, along x, y, z, not {self.voxel_size}"
+            )
         if len(set(self.phases)) != len(self.phases):
             raise LabelError(f"phase names must differ, not {self.phases}")
         if int(self.labels.max()) >= len(self.phases):

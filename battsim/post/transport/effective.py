@@ -208,16 +208,16 @@ def solve_transport(
     field = solved.potential
     if field is not None and solver == "grid":
         field = with_idle_clusters(field, what, a, length, periodic)
-    D_eff = solved.energy * scale
+    D_eff = float(solved.energy * scale)
     direction = Direction(
         tau=float(what.weight @ found.voxels) / image.labels.size / D_eff,
         tau_percolating=float(what.weight @ found.meeting) / image.labels.size / D_eff,
         D_eff=D_eff,
         percolates=True,
         percolating_fraction=float(found.meeting.sum() / found.voxels.sum()),
-        flux_imbalance=solved.imbalance,
-        residual=solved.residual,
-        error_estimate=solved.error_estimate,
+        flux_imbalance=float(solved.imbalance),
+        residual=float(solved.residual),
+        error_estimate=float(solved.error_estimate),
         iterations=solved.iterations,
         wall_s=perf_counter() - started,
         labelling_s=labelled - started,
@@ -381,6 +381,8 @@ def _two_phases(
     mask = array == value
     if not mask.any() and array.dtype.kind != "b":
         raise CaseError(f"phase = {value}: no voxel has this value; the array holds {_shown(array)}")
+    if np.size(voxel_size) not in (1, 3):
+        raise CaseError(f"voxel_size = {voxel_size}; give one edge length, or three along x, y, z")
     hx, hy, hz = (float(h) for h in np.broadcast_to(voxel_size, 3))
     return VoxelImage(mask.view(np.uint8), (hx, hy, hz), ("insulating", "conducting"))
 
@@ -399,8 +401,8 @@ def _check_settings(
     image: VoxelImage, axis: str, bulk: float, length: str, sides: str, tolerance: float, threads: int, solver: str
 ) -> None:
     if axis not in AXES:
-        raise CaseError(f"transport.axes: '{axis}' is no axis; choose from x, y, z")
-    check_numbers(bulk, tolerance, threads, key="transport.tolerance")
+        raise CaseError(f"axis = '{axis}' is no axis; choose from x, y, z")
+    check_numbers(bulk, tolerance, threads)
     if solver not in get_args(Solver):
         raise CaseError(f"solver = '{solver}'; choose from {', '.join(get_args(Solver))}")
     if length not in get_args(Length):
@@ -434,6 +436,6 @@ def _check_result(solved: _Solved, axis: Axis, tolerance: float) -> None:
     raise NotConvergedError(
         f"transport along {axis} did not reach tolerance = {tolerance}: {solved.status.value}; after "
         f"{solved.iterations} steps the relative residual is {solved.residual:.1e}, the flux imbalance "
-        f"{solved.imbalance:.1e} and the estimated error {solved.error_estimate:.1e}. Raise transport.tolerance, or "
+        f"{solved.imbalance:.1e} and the estimated error {solved.error_estimate:.1e}. Raise the tolerance, or "
         f"try solver = 'amg'"
     )

@@ -12,7 +12,7 @@ from battsim.solvers.grid import block_kernels as kernels
 from battsim.solvers.grid.block_kernels import Byte, Index, Single
 from battsim.solvers.grid.layout import Shape, split_shape
 from battsim.solvers.hierarchy import Level
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 
 @dataclass(frozen=True, slots=True, eq=False)

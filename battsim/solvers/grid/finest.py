@@ -24,7 +24,7 @@ from battsim.solvers.grid.layout import Shape, joined_planes, layer, plain, spli
 from battsim.solvers.grid.problem import GridProblem, half_resistance
 from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import Hierarchy, Level, MultigridSettings
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 _EMPTY: Double = np.zeros((0, 0, 0, 0))
 _COARSE_CYCLES = 2  # a W-cycle

@@ -96,6 +96,8 @@ class GridProblem:
             raise ValueError("half_resistance goes with phase numbers of type uint8, and with nothing else")
         if self.half_resistance is not None and self.half_resistance.shape != (256,):
             raise ValueError(f"half_resistance has shape {self.half_resistance.shape}; a table of 256 is needed")
+        if self.half_resistance is not None and not (self.half_resistance > 0).all():
+            raise ValueError("half_resistance must be above 0 everywhere, infinite where a phase insulates")
         if not all(np.isfinite(c) and c > 0 for c in self.face_factor):
             raise ValueError(f"face factors must be finite and above 0, not {self.face_factor}")
         if any(rise != 0 and end != "periodic" for rise, end in zip(self.rise, self.ends, strict=True)):

@@ -27,7 +27,7 @@ from battsim.solvers.grid.uniform import UniformLevel, uniform_conductance
 from battsim.solvers.grid.weighted import WeightedLevel
 from battsim.solvers.linear import LinearStatus
 from battsim.solvers.ritz import RitzValues
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 SAFETY = 3.0
 """On the estimate of the energy's error: the Ritz value finds a small eigenvalue late. On 2031 hard images (noise,

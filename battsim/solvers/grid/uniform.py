@@ -13,7 +13,7 @@ from battsim.solvers.grid.layout import layer, set_layer
 from battsim.solvers.grid.problem import GridProblem, half_resistance
 from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import MultigridSettings
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 SETTINGS = MultigridSettings(strength=1e-6, over_correction=1.8, coarsest_size=300)
 """All couplings are strong: aggregates are the connected parts of blocks, which are twice too stiff in 3-D.

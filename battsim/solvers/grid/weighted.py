@@ -11,7 +11,7 @@ from battsim.solvers.grid.layout import layer, set_layer, split_shape
 from battsim.solvers.grid.problem import GridProblem, half_resistance
 from battsim.solvers.grid.uniform_kernels import Double, Index, Single
 from battsim.solvers.hierarchy import Level, MultigridSettings
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 SETTINGS = MultigridSettings(strength=0.25, over_correction=1.5, coarsest_size=300)
 
