@@ -6,13 +6,21 @@ No result depends on the number of threads: ranges are independent of each other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from itertools import count
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
 
 SMALLEST_SHARE = 20_000
 """Elements below which handing work to another thread costs more than it saves (about 30 us)."""
+PART = 65_536
+"""Elements of an array that one call of a numpy function works on: few enough for a cache, many enough for the call."""
 
 
 class Team:
@@ -42,3 +50,36 @@ class Team:
         kernel(bounds[0], bounds[1], *arguments)
         for other in others:
             other.result()
+
+    def map(self, function: Callable[[slice], T], size: int) -> list[T]:
+        """What `function` returns for each part of range(size), in order; the parts do not depend on the threads.
+
+        For functions that spend their time in numpy, which releases the interpreter's lock.
+        """
+        parts = [slice(start, min(start + PART, size)) for start in range(0, max(size, 1), PART)]
+        if self._pool is None or len(parts) == 1:
+            return [function(part) for part in parts]
+        results: list[Any] = [None] * len(parts)
+        numbers = count()  # next() of it is one step of the interpreter: no two threads get the same number
+
+        def work() -> None:
+            while (k := next(numbers)) < len(parts):
+                results[k] = function(parts[k])
+
+        others = [self._pool.submit(work) for _ in range(min(self.threads, len(parts)) - 1)]
+        work()
+        for other in others:
+            other.result()
+        return results
+
+
+def joined(parts: Sequence[T]) -> T:
+    """One dataclass of arrays from those of consecutive parts."""
+    if len(parts) == 1:
+        return parts[0]
+    names = [each.name for each in fields(parts[0])]  # type: ignore[arg-type]
+    return type(parts[0])(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+ALONE = Team(1)
+"""The calling thread and nobody else."""

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from battsim.solvers import threads
-from battsim.solvers.threads import Team
+from battsim import threads
+from battsim.threads import Team
 
 
 class Record:

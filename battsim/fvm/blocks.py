@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -79,9 +80,36 @@ class Network:
         return len(self.position)
 
 
+class BlockJacobian(Protocol):
+    """What a linear solver asks of a Jacobian by blocks."""
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Range of each block in the state vector."""
+        ...
+
+    @property
+    def conductance(self) -> tuple[Floats, ...]:
+        """Per diagonal block: conductance of each edge of its network, not negative."""
+        ...
+
+    @property
+    def ground(self) -> tuple[Floats, ...]:
+        """Per diagonal block: what the diagonal holds beyond the edges, shape (n_nodes,), not negative."""
+        ...
+
+    def multiply(self, u: NDArray[np.floating], out: Floats) -> None:
+        """Write the product with a state vector (float32 or float64)."""
+        ...
+
+    def coupling(self, row: int, u: NDArray[np.floating], out: Floats) -> None:
+        """Write what a state vector whose own part is zero contributes to the rows of one block, shape of the block."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockJacobian:
-    """A Jacobian by blocks, with the symmetric part of each diagonal block as conductances.
+class BlockMatrix:
+    """A matrix by blocks, with the symmetric part of each diagonal block as conductances.
 
     Attributes
     ----------
@@ -102,7 +130,19 @@ class BlockJacobian:
 
     def __matmul__(self, u: Floats) -> Floats:
         """Product with a state vector."""
-        out = np.zeros_like(u)
+        out = np.empty(u.size)
+        self.multiply(u, out)
+        return out
+
+    def multiply(self, u: NDArray[np.floating], out: Floats) -> None:
+        """Write the product with a state vector."""
+        out[:] = 0.0
         for (row, column), block in self.blocks.items():
             out[self.slices[row]] += block @ u[self.slices[column]]
-        return out
+
+    def coupling(self, row: int, u: NDArray[np.floating], out: Floats) -> None:
+        """Write what a state vector whose own part is zero contributes to the rows of one block, shape of the block."""
+        out[:] = 0.0
+        for (other, column), block in self.blocks.items():
+            if other == row and column != row:
+                out += block @ u[self.slices[column]]

@@ -97,6 +97,8 @@ def extend_in_concentration(
 
     def evaluate(c_e: Floats, T: float) -> tuple[Floats, Floats]:
         c_e = np.asarray(c_e, dtype=np.float64)
+        if c_e.size and c_e.min() >= floor and c_e.max() <= ceiling:
+            return published(c_e, T)
         low = floor * np.exp(np.minimum(c_e / floor - 1.0, 0.0))
         g = np.where(c_e < floor, low, c_e)
         dg_dc = np.where(c_e < floor, low / floor, 1.0)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from battsim.fvm.blocks import BlockJacobian, Network
+from battsim.solvers.basis import Basis
 from battsim.solvers.krylov import fgmres
 from battsim.solvers.multigrid import AggregationMultigrid, MultigridSettings
+from battsim.threads import ALONE, Team
 
 Floats = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 COARSE = MultigridSettings(coarsest_size=200)
 """The dense inverse of the coarsest level is made anew with each Jacobian: 200 unknowns keep it out of the profile."""
 
 
 class BlockSolver:
-    """Solves block Jacobians by FGMRES with block Gauss-Seidel, each diagonal block by one multigrid cycle.
+    """Solves block Jacobians by FGMRES with block Gauss-Seidel, each diagonal block by multigrid.
 
     Parameters
     ----------
@@ -27,8 +30,12 @@ class BlockSolver:
         Network of each diagonal block.
     order
         Blocks in the order of the Gauss-Seidel sweep.
+    cycles
+        Multigrid cycles per visit of a block; 1 for blocks not named.
     max_iterations
         Krylov iterations per solve.
+    team
+        Threads that share the work; no result depends on their number.
 
     Attributes
     ----------
@@ -41,51 +48,84 @@ class BlockSolver:
         networks: Sequence[Network],
         order: Sequence[int],
         *,
+        cycles: Mapping[int, int] | None = None,
         settings: MultigridSettings | None = None,
         max_iterations: int = 200,
+        team: Team = ALONE,
     ) -> None:
         self._order = tuple(order)
         self._max_iterations = max_iterations
+        self._team = team
+        wanted = cycles or {}
         self._multigrid = [
-            AggregationMultigrid(n.first, n.second, n.n_nodes, n.position, settings=settings or COARSE)
-            for n in networks
+            AggregationMultigrid(
+                n.first,
+                n.second,
+                n.n_nodes,
+                n.position,
+                settings=settings or COARSE,
+                cycles=wanted.get(block, 1),
+                team=team,
+            )
+            for block, n in enumerate(networks)
         ]
         self._diagonal: list[Floats | None] = []
+        self._fresh = [True] * len(networks)
+        self._bases: tuple[Basis, Basis] | None = None
+        self._rhs = [np.empty(n.n_nodes) for n in networks]
         self.seconds = {"set-up": 0.0, "application": 0.0, "solve": 0.0}
+
+    def reset(self) -> None:
+        """Forget everything that earlier solves left behind: the next one chooses its aggregates anew."""
+        self._fresh = [True] * len(self._fresh)
 
     def solve(self, jacobian: BlockJacobian, rhs: Floats, rtol: float) -> tuple[Floats, int, bool]:
         """The solution of J x = rhs, the Krylov iterations, and whether the true residual fell below rtol."""
         started = perf_counter()
         self._diagonal = []
-        parts = zip(self._multigrid, jacobian.conductance, jacobian.ground, strict=True)
-        for multigrid, conductance, ground in parts:
+        for block, (conductance, ground) in enumerate(zip(jacobian.conductance, jacobian.ground, strict=True)):
             coupled = bool(conductance.any())
             self._diagonal.append(None if coupled else ground)
             if coupled:
-                multigrid.update(conductance, ground)
+                self._multigrid[block].update(conductance, ground, rebuild=self._fresh[block])
+                self._fresh[block] = False
         self.seconds["set-up"] += perf_counter() - started
+        product, z = np.empty(rhs.size), np.empty(rhs.size, np.float32)
+        if self._bases is None:
+            n, team = rhs.size, self._team
+            # the preconditioner works in float32, and few solves ask for more than three digits
+            self._bases = Basis(n, team, np.float32), Basis(n, team, np.float32)
+
+        def multiply(v: NDArray[np.floating]) -> Floats:
+            jacobian.multiply(v, product)
+            return product
+
         result = fgmres(
-            jacobian.__matmul__,
+            multiply,
             rhs,
-            lambda r: self._sweep(jacobian, r),
+            lambda r: self._sweep(jacobian, r, z),
             rtol=rtol,
             max_iterations=self._max_iterations,
+            bases=self._bases,
         )
         self.seconds["solve"] += perf_counter() - started
         return result.x, result.iterations, result.converged
 
-    def _sweep(self, jacobian: BlockJacobian, r: Floats) -> Floats:
+    def _sweep(self, jacobian: BlockJacobian, r: NDArray[np.floating], z: Single) -> Single:
+        """Write one sweep on J z = r from zero."""
         started = perf_counter()
-        x = np.zeros_like(r)
-        done: list[int] = []
-        for block in self._order:
-            rhs = r[jacobian.slices[block]].copy()
-            for earlier in done:
-                coupling = jacobian.blocks.get((block, earlier))
-                if coupling is not None:
-                    rhs -= coupling @ x[jacobian.slices[earlier]]
-            diagonal = self._diagonal[block]
-            x[jacobian.slices[block]] = self._multigrid[block].apply(rhs) if diagonal is None else rhs / diagonal
-            done.append(block)
+        z[:] = 0.0
+        for position, block in enumerate(self._order):
+            here = jacobian.slices[block]
+            diagonal, rhs = self._diagonal[block], self._rhs[block]
+            if position == 0:
+                rhs[:] = r[here]
+            else:
+                jacobian.coupling(block, z, rhs)
+                np.subtract(r[here], rhs, out=rhs)
+            if diagonal is None:
+                self._multigrid[block].apply_to(rhs, z[here])
+            else:
+                z[here] = rhs / diagonal
         self.seconds["application"] += perf_counter() - started
-        return x
+        return z

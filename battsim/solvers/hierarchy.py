@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from battsim.solvers import multigrid_kernels as kernels
 from battsim.solvers.multigrid_kernels import Index, Single
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 _SHARE = 0.04, 0.5  # of aggregates per node that blocks may leave: 1/25 to 1/2; otherwise the level does without them
 _SLABS = 8  # an even number, enough for as many threads
@@ -228,9 +228,12 @@ def _slabs(pointers: Index, columns: Index, position: Index) -> Index:
     """First row of each slab and the end of the last: an even number of slabs, of pairs of planes, or one for all."""
     n_nodes = pointers.size - 1
     whole = np.array([0, n_nodes], np.int32)
-    plane = position[:, 0]
     count = min(_SLABS, n_nodes // _SMALLEST_SLAB) & ~1
-    if count < 2 or plane[0] < 0 or (np.diff(plane) < 0).any():
+    if count < 2:
+        return whole
+    nowhere = position[:, 0] < 0  # such nodes come last, and belong to the last plane
+    plane = np.where(nowhere, position[:, 0].max(), position[:, 0])
+    if (nowhere[:-1] > nowhere[1:]).any() or (np.diff(plane) < 0).any():
         return whole
     pairs = (int(plane[-1]) >> 1) + 1
     count = min(count, pairs & ~1)

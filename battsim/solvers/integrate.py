@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from battsim.errors import NotConvergedError
 from battsim.solvers.bdf import error_factor, extrapolate, implicit_rate
-from battsim.solvers.newton import E, LinearSolver, NewtonResult, newton
-from battsim.solvers.stepping import Controlled, IntegrationSettings, Limits, Step, TransientModel
+from battsim.solvers.newton import E, LinearSolver, NewtonResult, RootFinder, find_root
+from battsim.solvers.stepping import Controlled, IntegrationSettings, Limits, Standing, Step, TransientModel
 
 Floats = NDArray[np.float64]
 
@@ -28,37 +28,51 @@ CURRENT_TOLERANCE = 1e-7
 """Relative deviation of the current in the last step onto a voltage."""
 ACCEPTED_ERROR = 1.5
 """Local error over tolerance up to which a step is kept; the controller aims at SAFETY."""
+CRAWL, CRAWLED, FAILING = 10, 0.01, 5
+"""So many steps that together pass less than this share of the longest step, with so many failed attempts between them,
+get nowhere: a state at a physical end is then the last."""
 
 
-class _History(Generic[E]):
-    """The last three states, all relative to one reference."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch(Generic[E]):
+    """What stays the same from step to step."""
 
-    def __init__(self, model: TransientModel[E], time: float, u: Floats, reference: float) -> None:
-        self._model = model
-        self.times, self.states, self.reference = [time], [u], reference
-        self.voltages = [model.voltage(u, reference)]
+    model: TransientModel[E]
+    linear: LinearSolver | RootFinder[E]
+    control: Controlled
+    limits: Limits
+    settings: IntegrationSettings
 
-    def push(self, time: float, u: Floats) -> None:
-        self.times = [*self.times, time][-3:]
-        self.voltages = [*self.voltages, self._model.voltage(u, self.reference)][-3:]
-        states = [*self.states, u][-3:]
-        shift = self._model.reference_shift(u)
-        self.states = [self._model.shifted(state, shift) for state in states]
-        self.reference += shift
+    @property
+    def falling(self) -> bool:
+        """Whether the voltage limit is met from above."""
+        return self.control.value > 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Attempt(Generic[E]):
+    """A step that was tried; `change` is the solution minus its prediction, whose share is the local error."""
+
     result: NewtonResult[E]
     dt: float
     a: float
     u_star: Floats
+    change: Floats
     error: float
+
+
+@dataclass(slots=True)
+class _Tries:
+    """Attempts since the last accepted step, and what was wrong with the latest."""
+
+    rejected: int = 0
+    failed: int = 0
+    trouble: str = ""
 
 
 def consistent_start(
     model: TransientModel[E],
-    linear: LinearSolver,
+    linear: LinearSolver | RootFinder[E],
     control: Controlled,
     settings: IntegrationSettings,
     u: Floats,
@@ -71,10 +85,11 @@ def consistent_start(
     NotConvergedError
         Where no potentials fit.
     """
-    result = newton(model.problem(0.0, u, reference, control), u, linear, settings.newton)
+    result = find_root(model.problem(0.0, u, reference, control), u, linear, settings.newton)
     if not result.converged:
         raise NotConvergedError(
             f"no potentials fit the initial concentrations under {control.kind} {control.value:.6g}: {result.status}; "
+            f"the residual is largest in {model.worst(result.evaluation)}; "
             "check [initial], the rate, and the conductivities in [materials]"
         )
     shift = model.reference_shift(result.u)
@@ -83,7 +98,7 @@ def consistent_start(
 
 def integrate(
     model: TransientModel[E],
-    linear: LinearSolver,
+    linear: LinearSolver | RootFinder[E],
     control: Controlled,
     limits: Limits,
     settings: IntegrationSettings,
@@ -96,46 +111,71 @@ def integrate(
     NotConvergedError
         Where steps shrink below the smallest one without a physical reason.
     """
-    history, falling = _History(model, *start), control.value > 0.0
+    return integrate_from(model, linear, control, limits, settings, standing_at(model, settings, start))
+
+
+def standing_at(
+    model: TransientModel[E], settings: IntegrationSettings, start: tuple[float, Floats, float]
+) -> Standing:
+    """Where an integration stands at its consistent start: time (s), state, reference (V)."""
+    time, u, reference = start
+    return Standing((time,), (u,), (model.voltage(u, reference),), reference, settings.first_step)
+
+
+def integrate_from(
+    model: TransientModel[E],
+    linear: LinearSolver | RootFinder[E],
+    control: Controlled,
+    limits: Limits,
+    settings: IntegrationSettings,
+    standing: Standing,
+) -> Iterator[Step[E]]:
+    """Accepted steps from where an integration stands, as `integrate` goes on from there; raises as that does.
+
+    Whoever resets the model and the linear solver at a step's `standing` gets the steps that a fresh model and a fresh
+    linear solver give from a copy of it, bit for bit.
+    """
     if control.value == 0.0:
         limits = replace(limits, voltage=None)
-    dt, rejected, failed, last_failure = settings.first_step, 0, 0, ""
-    last_evaluation: E | None = None
+    stretch, tries = _Stretch(model, linear, control, limits, settings), _Tries()
+    wanted = standing.dt
     while True:
-        landing = limits.next_landing(history.times[-1])
-        dt, lands = _next_step(history, limits, settings, falling, landing, dt)
-        if dt < settings.smallest_step and not lands:
-            yield _physical_end(model, history, settings, last_evaluation, (rejected, failed), last_failure)
+        landing = limits.next_landing(standing.times[-1])
+        dt, lands = _next_step(stretch, standing, landing, wanted)
+        if wanted < settings.smallest_step and not lands:
+            yield _physical_end(stretch, standing, tries)
             return
-        attempt, stop = _attempt(model, linear, control, limits, settings, history, dt, falling)
-        if not attempt.result.converged:
-            failed, last_failure = failed + 1, attempt.result.status
-            last_evaluation = last_evaluation or attempt.result.evaluation
-            dt *= SMALLEST_SHRINK
-            continue
+        attempt, stop = _attempt(stretch, standing, dt)
         factor = SAFETY * (1.0 / max(attempt.error, 1e-6)) ** (1.0 / 3.0)
-        if attempt.error > ACCEPTED_ERROR:
-            rejected += 1
-            dt = attempt.dt * min(max(factor, SMALLEST_SHRINK), LARGEST_RETRY)
+        if not attempt.result.converged:
+            tries.failed += 1
+            tries.trouble = (
+                f"{attempt.result.status}; the residual is largest in {model.worst(attempt.result.evaluation)}"
+            )
+            wanted = dt * SMALLEST_SHRINK
             continue
-        time = history.times[-1] + attempt.dt
+        if attempt.error > ACCEPTED_ERROR:
+            tries.rejected += 1
+            tries.trouble = f"the local error stays too large, most of it in {model.farthest(attempt.change)}"
+            wanted = attempt.dt * min(max(factor, SMALLEST_SHRINK), LARGEST_RETRY)
+            continue
+        time = standing.times[-1] + attempt.dt
         if stop is None and lands:
             time, stop = landing, "time" if landing == limits.time else None
-        step = _accepted(model, history, attempt, time, (rejected, failed), stop)
+        wanted = attempt.dt * min(max(factor, SMALLEST_SHRINK), LARGEST_GROWTH)
+        step = _ended_if_crawling(model, _accepted(model, standing, attempt, time, tries, stop, wanted))
+        standing, tries = step.standing, _Tries()
+        del attempt  # vectors as long as the state, many of them: none is kept that the next step does not need
         yield step
-        if stop is not None:
+        if step.stop is not None:
             return
-        history.push(time, step.u)
-        rejected, failed, last_evaluation = 0, 0, step.evaluation
-        dt = attempt.dt * min(max(factor, SMALLEST_SHRINK), LARGEST_GROWTH)
+        del step
 
 
-def _next_step(
-    history: _History[E], limits: Limits, settings: IntegrationSettings, falling: bool, landing: float, wanted: float
-) -> tuple[float, bool]:
+def _next_step(stretch: _Stretch[E], standing: Standing, landing: float, wanted: float) -> tuple[float, bool]:
     """Length of the next step, and whether it lands on a time; no step before a landing is tiny."""
-    gap = landing - history.times[-1]
-    dt = min(wanted, settings.largest_step, _before_crossing(history, limits, falling))
+    gap = landing - standing.times[-1]
+    dt = min(wanted, stretch.settings.largest_step, _before_crossing(stretch, standing))
     if dt >= gap * (1.0 - 1e-9):
         return gap, True
     return min(dt, max(0.5 * gap, 0.7 * dt)), False
@@ -143,18 +183,20 @@ def _next_step(
 
 def _accepted(
     model: TransientModel[E],
-    history: _History[E],
+    standing: Standing,
     attempt: _Attempt[E],
     time: float,
-    tries: tuple[int, int],
+    tries: _Tries,
     stop: str | None,
+    dt: float,
 ) -> Step[E]:
+    """The step, after which the next one wants to be dt long (s)."""
     result = attempt.result
     return Step(
         time=time,
         dt=attempt.dt,
         u=result.u,
-        reference=history.reference,
+        reference=standing.reference,
         a=attempt.a,
         u_star=attempt.u_star,
         evaluation=result.evaluation,
@@ -163,76 +205,88 @@ def _accepted(
         linear_iterations=result.linear_iterations,
         residual=result.norm,
         error=attempt.error,
-        rejected=tries[0],
-        failed=tries[1],
+        rejected=tries.rejected,
+        failed=tries.failed,
         stop=stop,
+        place="",
+        standing=_moved(model, standing, attempt, time, tries, dt),
     )
 
 
-def _before_crossing(history: _History[E], limits: Limits, falling: bool) -> float:
+def _ended_if_crawling(model: TransientModel[E], step: Step[E]) -> Step[E]:
+    """The step; the last one where the physics ends and steps have shrunk so far that they get nowhere."""
+    recent = step.standing.recent
+    crawls = len(recent) == CRAWL and sum(dt for dt, _ in recent) < CRAWLED * step.standing.longest
+    if step.stop is not None or not crawls or sum(failed for _, failed in recent) < FAILING:
+        return step
+    end = model.exhausted(step.u, step.evaluation)
+    return step if end is None else replace(step, stop=end[0], place=end[1])
+
+
+def _moved(
+    model: TransientModel[E], standing: Standing, attempt: _Attempt[E], time: float, tries: _Tries, dt: float
+) -> Standing:
+    """Where the integration stands with a new state, whose potentials become the reference."""
+    u = attempt.result.u
+    shift = model.reference_shift(u)
+    return Standing(
+        times=(*standing.times, time)[-3:],
+        states=tuple(model.shifted(state, shift) for state in (*standing.states, u)[-3:]),
+        voltages=(*standing.voltages, model.voltage(u, standing.reference))[-3:],
+        reference=standing.reference + shift,
+        dt=dt,
+        steps=standing.steps + 1,
+        longest=max(standing.longest, attempt.dt),
+        recent=(*standing.recent, (attempt.dt, tries.failed))[-CRAWL:],
+    )
+
+
+def _before_crossing(stretch: _Stretch[E], standing: Standing) -> float:
     """Step to somewhat beyond the extrapolated crossing of the voltage limit, s."""
-    if limits.voltage is None or len(history.times) < 2:
+    times, voltages, limit = standing.times, standing.voltages, stretch.limits.voltage
+    if limit is None or len(times) < 2:
         return np.inf
-    slope = (history.voltages[-1] - history.voltages[-2]) / (history.times[-1] - history.times[-2])
-    slope = -slope if falling else slope
-    gap = abs(history.voltages[-1] - limits.voltage)
+    slope = (voltages[-1] - voltages[-2]) / (times[-1] - times[-2])
+    slope = -slope if stretch.falling else slope
+    gap = abs(voltages[-1] - limit)
     return 1.5 * gap / slope if slope > 0.0 else np.inf
 
 
-def _attempt(
-    model: TransientModel[E],
-    linear: LinearSolver,
-    control: Controlled,
-    limits: Limits,
-    settings: IntegrationSettings,
-    history: _History[E],
-    dt: float,
-    falling: bool,
-) -> tuple[_Attempt[E], str | None]:
+def _attempt(stretch: _Stretch[E], standing: Standing, dt: float) -> tuple[_Attempt[E], str | None]:
     """One step under the control; where it would cross the voltage limit, a shorter one that ends exactly on it."""
-    if limits.voltage is None:
-        return _solve(model, linear, control, settings, history, dt), None
+    model, limit = stretch.model, stretch.limits.voltage
+    if limit is None:
+        return _solve(stretch, stretch.control, standing, dt), None
 
-    def beyond(voltage: float) -> bool:
-        return voltage <= limits.voltage if falling else voltage >= limits.voltage  # type: ignore[operator]
+    def beyond(u: Floats) -> bool:
+        voltage = model.voltage(u, standing.reference)
+        return voltage <= limit if stretch.falling else voltage >= limit
 
-    predicted = model.voltage(extrapolate(history.times, history.states, history.times[-1] + dt), history.reference)
-    if not beyond(predicted):
-        attempt = _solve(model, linear, control, settings, history, dt)
-        if not attempt.result.converged or not beyond(model.voltage(attempt.result.u, history.reference)):
+    if not beyond(standing.at(standing.times[-1] + dt)):
+        attempt = _solve(stretch, stretch.control, standing, dt)
+        if not attempt.result.converged or not beyond(attempt.result.u):
             return attempt, None
         if attempt.error > ACCEPTED_ERROR:
             return attempt, None
-    return _onto_voltage(model, linear, control, limits.voltage, settings, history, dt)
+    return _onto_voltage(stretch, limit, standing, dt)
 
 
-def _solve(
-    model: TransientModel[E],
-    linear: LinearSolver,
-    control: Controlled,
-    settings: IntegrationSettings,
-    history: _History[E],
-    dt: float,
-) -> _Attempt[E]:
-    a, u_star = implicit_rate(history.times, history.states, dt)
-    predicted = extrapolate(history.times, history.states, history.times[-1] + dt)
-    first = model.meeting(control, model.admissible(predicted, history.states[-1]), history.reference)
-    problem = model.problem(a, u_star, history.reference, control)
-    result = newton(problem, first, linear, settings.newton)
+def _solve(stretch: _Stretch[E], control: Controlled, standing: Standing, dt: float) -> _Attempt[E]:
+    """One step of a given length under a control; non-convergence and errors are told, not acted upon."""
+    model, settings, times = stretch.model, stretch.settings, standing.times
+    a, u_star = implicit_rate(times, standing.states, dt)
+    predicted = extrapolate(times, standing.states, times[-1] + dt)
+    first = model.meeting(control, model.admissible(predicted, standing.states[-1]), standing.reference)
+    result = find_root(model.problem(a, u_star, standing.reference, control), first, stretch.linear, settings.newton)
     if result.converged:
         result = replace(result, u=model.conserved(result.u, result.evaluation))
-    error = error_factor(history.times, dt) * model.error(result.u - predicted) / settings.tolerance
-    return _Attempt(result, dt, a, u_star, error)
+    change = result.u - predicted
+    error = error_factor(times, dt) * model.error(change) / settings.tolerance
+    return _Attempt(result, dt, a, u_star, change, error)
 
 
 def _onto_voltage(
-    model: TransientModel[E],
-    linear: LinearSolver,
-    control: Controlled,
-    voltage: float,
-    settings: IntegrationSettings,
-    history: _History[E],
-    longest: float,
+    stretch: _Stretch[E], voltage: float, standing: Standing, longest: float
 ) -> tuple[_Attempt[E], str | None]:
     """The step no longer than `longest` that ends at the voltage with the controlled current.
 
@@ -241,20 +295,21 @@ def _onto_voltage(
     solution, beyond the end of the discharge. Where the held cell still gives more than the controlled current after
     the longest step, the limit lies further on, and the step is an ordinary one.
     """
+    model, control = stretch.model, stretch.control
     held, sign = model.held_at(voltage), np.sign(control.value)
     tolerance = CURRENT_TOLERANCE * abs(control.value)
-    attempt = _solve(model, linear, held, settings, history, longest)
+    attempt = _solve(stretch, held, standing, longest)
     if not attempt.result.converged:
         return attempt, None
     excess = sign * (model.current(attempt.result.evaluation) - control.value)
     if excess > tolerance:
-        return _solve(model, linear, control, settings, history, longest), None
+        return _solve(stretch, control, standing, longest), None
     low, high, f_low, f_high = 0.0, longest, np.inf, excess
     for _ in range(60):
         if abs(excess) <= tolerance:
             return attempt, "voltage"
         dt = 0.5 * (low + high) if np.isinf(f_low) else (low * f_high - high * f_low) / (f_high - f_low)
-        attempt = _solve(model, linear, held, settings, history, dt)
+        attempt = _solve(stretch, held, standing, dt)
         if not attempt.result.converged:
             return attempt, None
         previous, excess = excess, sign * (model.current(attempt.result.evaluation) - control.value)
@@ -268,28 +323,22 @@ def _onto_voltage(
     return replace(attempt, result=replace(attempt.result, converged=False, status=status)), None
 
 
-def _physical_end(
-    model: TransientModel[E],
-    history: _History[E],
-    settings: IntegrationSettings,
-    evaluation: E | None,
-    tries: tuple[int, int],
-    failure: str,
-) -> Step[E]:
+def _physical_end(stretch: _Stretch[E], standing: Standing, tries: _Tries) -> Step[E]:
     """The last accepted state once more, with the physical reason why it is the last; NotConvergedError without one."""
-    u = history.states[-1]
-    reason = None if evaluation is None else model.exhausted(u, evaluation)
-    if evaluation is None or reason is None:
+    model, u, time = stretch.model, standing.states[-1], standing.times[-1]
+    evaluation = model.problem(0.0, u, standing.reference, stretch.control).evaluate(u)
+    end = model.exhausted(u, evaluation)
+    if end is None:
         raise NotConvergedError(
-            f"at t = {history.times[-1]:.6g} s no step of {settings.smallest_step:g} s or more converges "
-            f"({failure or 'the local error stays too large'}); raise [solver] time_rtol, or check the materials' "
-            "fitted ranges against this rate"
+            f"at t = {time:.6g} s, after {standing.steps} steps, no step of {stretch.settings.smallest_step:g} s or "
+            f"more converges ({tries.trouble}); raise [solver] time_rtol, or check the materials' fitted ranges "
+            "against this rate"
         )
     return Step(
-        time=history.times[-1],
+        time=time,
         dt=0.0,
         u=u,
-        reference=history.reference,
+        reference=standing.reference,
         a=0.0,
         u_star=u,
         evaluation=evaluation,
@@ -298,7 +347,9 @@ def _physical_end(
         linear_iterations=0,
         residual=0.0,
         error=0.0,
-        rejected=tries[0],
-        failed=tries[1],
-        stop=reason,
+        rejected=tries.rejected,
+        failed=tries.failed,
+        stop=end[0],
+        place=end[1],
+        standing=standing,
     )

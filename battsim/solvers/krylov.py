@@ -3,8 +3,7 @@
 Right-preconditioned, so that the residual it minimises is that of the system itself, and flexible, so that the
 preconditioner may change from one iteration to the next.
 
-Reference: Y. Saad, A flexible inner-outer preconditioned GMRES algorithm, SIAM J. Sci. Comput. 14 (1993) 461-469;
-Gram-Schmidt twice: L. Giraud, J. Langou, M. Rozloznik, Comput. Math. Appl. 50 (2005) 1069-1075.
+Reference: Y. Saad, A flexible inner-outer preconditioned GMRES algorithm, SIAM J. Sci. Comput. 14 (1993) 461-469.
 """
 
 from collections.abc import Callable
@@ -16,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-Vector = NDArray[np.float64]
-Operator = Callable[[Vector], Vector]
+from battsim.solvers.basis import Basis
 
-_BLOCK = 8  # vectors per block of a basis: memory follows the iterations done, and gemv still works on a matrix
+Vector = NDArray[np.float64]
+Operator = Callable[[NDArray[np.floating]], Vector]
+Preconditioner = Callable[[NDArray[np.floating]], NDArray[np.floating]]
+
 _FLOOR = 0.5  # a restart that leaves more than this of a residual thought converged has met round-off
 _PROGRESS = 0.99  # a full restart cycle that leaves more than this of the residual goes nowhere
 
@@ -57,16 +58,19 @@ class KrylovResult:
 def fgmres(
     apply_matrix: Operator,
     rhs: Vector,
-    precondition: Operator,
+    precondition: Preconditioner,
     *,
     rtol: float,
     max_iterations: int = 300,
     restart: int = 60,
+    bases: tuple[Basis, Basis] | None = None,
 ) -> KrylovResult:
     """Solution of A x = rhs to norm(rhs - A x) <= rtol norm(rhs), from a zero guess.
 
     apply_matrix, precondition: return A v and an approximation of A^-1 v; neither may change its argument.
-    restart: basis vectors kept; two of them (float64) are stored per iteration.
+    restart: basis vectors kept; two of them are stored per iteration.
+    bases: memory for them from an earlier solve of the same size; with float32 ones v has that type, one cycle gains
+    six digits at most, and more come from restarts, whose residuals are computed in float64.
     """
     if not 0 < rtol < 1 or max_iterations < 1 or restart < 1:
         raise ValueError(f"rtol {rtol} must lie in (0, 1); max_iterations {max_iterations}, restart {restart} above 0")
@@ -78,9 +82,10 @@ def fgmres(
         return KrylovResult(x, KrylovStatus.CONVERGED, 0, 0.0, 0.0)
     target = rtol * rhs_norm
     residual, norm, iterations = np.array(rhs, np.float64), rhs_norm, 0
+    basis, search = bases or (Basis(rhs.size), Basis(rhs.size))
     while True:
         steps = min(restart, max_iterations - iterations)
-        correction, done, ended = _cycle(apply_matrix, residual, norm, precondition, target, steps)
+        correction, done, ended = _cycle(apply_matrix, residual, norm, precondition, target, steps, basis, search)
         iterations += done
         trial = x + correction
         residual = rhs - apply_matrix(trial)
@@ -110,24 +115,30 @@ def _verdict(
 
 
 def _cycle(
-    apply_matrix: Operator, residual: Vector, norm: float, precondition: Operator, target: float, steps: int
+    apply_matrix: Operator,
+    residual: Vector,
+    norm: float,
+    precondition: Preconditioner,
+    target: float,
+    steps: int,
+    basis: Basis,
+    search: Basis,
 ) -> tuple[Vector, int, KrylovStatus | None]:
     """Correction from one Arnoldi cycle, its iterations, and why it ended early (None: it used all its steps)."""
-    basis, search = _Basis(residual.size), _Basis(residual.size)
-    basis.append(residual / norm)
+    basis.clear()
+    search.clear()
+    basis.append(residual, 1.0 / norm)
     H = np.zeros((steps + 1, steps))  # upper triangular once rotated
     cosine, sine, g = np.zeros(steps), np.zeros(steps), np.zeros(steps + 1)
     g[0] = norm
     ended, k = None, 0
     while k < steps and ended is None:
-        z = precondition(basis.last)
-        w = np.array(apply_matrix(z), np.float64)
-        size = float(np.linalg.norm(w))
-        if not (isfinite(size) and isfinite(float(np.linalg.norm(z)))):
+        search.append(precondition(basis.last))
+        w = np.array(apply_matrix(search.last), np.float64)
+        H[: k + 1, k], size, left = basis.orthogonalise(w)
+        if not isfinite(size):
             ended = KrylovStatus.NOT_FINITE
             break
-        H[: k + 1, k] = basis.orthogonalise(w)
-        left = float(np.linalg.norm(w))
         _rotate(H[:, k], cosine, sine, k)
         length = hypot(H[k, k], left)
         if length <= 1e-14 * size:  # nothing new but round-off
@@ -135,13 +146,11 @@ def _cycle(
             break
         cosine[k], sine[k], H[k, k] = H[k, k] / length, left / length, length
         g[k], g[k + 1] = cosine[k] * g[k], -sine[k] * g[k]
-        search.append(z)
         k += 1
         if abs(g[k]) <= target:
             ended = KrylovStatus.CONVERGED
         elif k < steps:
-            w /= left
-            basis.append(w)
+            basis.append(w, 1.0 / left)
     return search.combine(solve_triangular(H[:k, :k], g[:k]) if k else g[:0]), k, ended
 
 
@@ -151,45 +160,3 @@ def _rotate(column: Vector, cosine: Vector, sine: Vector, k: int) -> None:
         above = cosine[i] * column[i] + sine[i] * column[i + 1]
         column[i + 1] = cosine[i] * column[i + 1] - sine[i] * column[i]
         column[i] = above
-
-
-class _Basis:
-    """Growing list of vectors, kept in blocks of rows so that a projection is a few matrix-vector products."""
-
-    def __init__(self, n: int) -> None:
-        self.n, self.size = n, 0
-        self.blocks: list[Vector] = []
-
-    @property
-    def last(self) -> Vector:
-        """The vector appended last."""
-        vector: Vector = self.blocks[-1][(self.size - 1) % _BLOCK]
-        return vector
-
-    def append(self, v: Vector) -> None:
-        """Add a copy of v."""
-        if self.size == _BLOCK * len(self.blocks):
-            self.blocks.append(np.empty((_BLOCK, self.n)))
-        self.blocks[-1][self.size % _BLOCK] = v
-        self.size += 1
-
-    def filled(self) -> list[Vector]:
-        """The blocks without their unused rows."""
-        return [block[: min(_BLOCK, self.size - _BLOCK * b)] for b, block in enumerate(self.blocks)]
-
-    def orthogonalise(self, w: Vector) -> Vector:
-        """Take the vectors' parts out of w, in place (classical Gram-Schmidt, twice); the coefficients removed."""
-        blocks = self.filled()
-        total: Vector = np.zeros(self.size)
-        for _ in range(2):
-            part = np.concatenate([block @ w for block in blocks])
-            w -= self.combine(part)
-            total += part
-        return total
-
-    def combine(self, coefficients: Vector) -> Vector:
-        """Sum of coefficient times vector, shape (n,)."""
-        total: Vector = np.zeros(self.n)
-        for b, block in enumerate(self.filled()):
-            total += coefficients[b * _BLOCK : b * _BLOCK + len(block)] @ block
-        return total

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from battsim.solvers import multigrid_kernels as kernels
 from battsim.solvers.hierarchy import Hierarchy, Level, MultigridSettings
+from battsim.threads import ALONE, Team
 
 Double = NDArray[np.float64]
 
@@ -30,7 +31,9 @@ class AggregationMultigrid:
     """Multigrid preconditioner of one network; its pattern is fixed, its numbers are refreshed by `update`.
 
     first, second: nodes that each edge joins, shape (n_edges,); several edges between two nodes add up.
-    position: grid indices of each node, shape (n_nodes, 3); a node with a negative one is never merged.
+    position: grid indices of each node, shape (n_nodes, 3); a node with a negative one is never merged. Nodes are
+    kept in the order of their positions, which lets threads sweep plane by plane, whatever their numbers are.
+    cycles: per application.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class AggregationMultigrid:
         position: ArrayLike,
         *,
         settings: MultigridSettings | None = None,
+        cycles: int = 1,
+        team: Team = ALONE,
     ) -> None:
         a, b = np.array(first, np.int32, order="C"), np.array(second, np.int32, order="C")
         where = np.array(position, np.int32, order="C")
@@ -53,6 +58,10 @@ class AggregationMultigrid:
                 f"edges name nodes {min(a.min(), b.min())} to {max(a.max(), b.max())}; allowed are 0 to {n_nodes - 1}"
             )
         where[(where < 0).any(axis=1)] = -1
+        self._team, self._cycles, self._node = team, cycles, _by_position(where)
+        number = np.empty_like(self._node)
+        number[self._node] = np.arange(n_nodes, dtype=np.int32)
+        a, b, where = number[a], number[b], where[self._node]
         pointers, columns, self._entry_of_first, self._entry_of_second = kernels.adjacency(a, b, n_nodes)
         self._hierarchy = Hierarchy(Level(pointers, columns, where), settings or MultigridSettings())
         self._ready = False
@@ -77,7 +86,8 @@ class AggregationMultigrid:
     @property
     def memory_bytes(self) -> int:
         """Bytes held by all levels, the maps between them and the dense inverse."""
-        return self._entry_of_first.nbytes + self._entry_of_second.nbytes + self._hierarchy.memory_bytes
+        maps = self._entry_of_first.nbytes + self._entry_of_second.nbytes + self._node.nbytes
+        return maps + self._hierarchy.memory_bytes
 
     def update(self, conductance: ArrayLike, ground: ArrayLike, *, rebuild: bool = False) -> None:
         """Take new numbers; the first call, and each with `rebuild`, also chooses the aggregates by their strengths.
@@ -94,7 +104,7 @@ class AggregationMultigrid:
         finest.weights[:] = 0
         kernels.accumulate(g32, self._entry_of_first, finest.weights)
         kernels.accumulate(g32, self._entry_of_second, finest.weights)
-        finest.ground[:] = d / self._scale
+        finest.ground[:] = d[self._node] / self._scale
         if rebuild or not self._ready:
             self._hierarchy.build()
         else:
@@ -102,20 +112,32 @@ class AggregationMultigrid:
         self._ready = True
 
     def apply(self, rhs: ArrayLike) -> Double:
-        """One cycle from zero on A x = rhs, shape (n_nodes,); an unknown with an empty row stays 0."""
-        assert self._ready, "update() brings the numbers before apply() can use them"
+        """The cycles from zero on A x = rhs, shape (n_nodes,); an unknown with an empty row stays 0."""
         b = np.asarray(rhs, np.float64)
-        size = max(b.max(initial=0.0), -b.min(initial=0.0))
+        x: Double = np.empty_like(b)
+        self.apply_to(b, x)
+        return x
+
+    def apply_to(self, rhs: NDArray[np.floating], x: NDArray[np.floating]) -> None:
+        """Write the cycles from zero on A x = rhs, both shape (n_nodes,); an unknown with an empty row becomes 0."""
+        assert self._ready, "update() brings the numbers before apply() can use them"
+        size = float(max(rhs.max(initial=0.0), -rhs.min(initial=0.0)))
         if not np.isfinite(size):
             raise ValueError("the right-hand side holds a value that is not finite")
         if size == 0:
-            return np.zeros_like(b)
-        finest = self._hierarchy.levels[0]
+            x[:] = 0.0
+            return
+        finest, n = self._hierarchy.levels[0], self._node.size
         # scaled to 1: amperes of micrometre cells leave float32's range
-        np.divide(b, size, out=finest.b, casting="same_kind")
-        self._hierarchy.solve()
-        x: Double = finest.x * (size / self._scale)
-        return x
+        self._team.run(kernels.gather, n, n, self._node, rhs, 1.0 / size, finest.b)
+        self._hierarchy.solve(self._cycles, self._team)
+        self._team.run(kernels.scatter, n, n, self._node, finest.x, size / self._scale, x)
+
+
+def _by_position(position: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Nodes sorted by their positions, those without one last, shape (n_nodes,)."""
+    nowhere = position[:, 0] < 0
+    return np.lexsort((*position.T[::-1], nowhere)).astype(np.int32)
 
 
 def _checked(values: ArrayLike, name: str, size: int) -> Double:

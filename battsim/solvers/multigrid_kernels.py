@@ -448,6 +448,20 @@ def prolong(start: int, stop: int, coarse_x: Single, aggregate: Index, factor: f
 
 
 @njit(**_FAST)
+def gather(start: int, stop: int, node: Index, values: NDArray[np.floating], factor: float, out: Single) -> None:
+    """Write factor times the value of each node into its place start ... stop - 1."""
+    for i in range(start, stop):
+        out[i] = factor * values[node[i]]
+
+
+@njit(**_FAST)
+def scatter(start: int, stop: int, node: Index, values: Single, factor: float, out: NDArray[np.floating]) -> None:
+    """Write factor times the value of each place start ... stop - 1 to its node."""
+    for i in range(start, stop):
+        out[node[i]] = factor * values[i]
+
+
+@njit(**_FAST)
 def invert(matrix: NDArray[np.float64]) -> None:
     """Invert a symmetric positive definite matrix in place, by Gauss-Jordan elimination without pivots."""
     n = matrix.shape[0]

@@ -6,7 +6,7 @@ Eisenstat and Walker, SIAM J. Sci. Comput. 17 (1996) 16-32, choice 2, sets how e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,12 +99,33 @@ class NewtonResult(Generic[E]):
     norm: float
 
 
+@runtime_checkable
+class RootFinder(Protocol[E]):
+    """What may stand in Newton's place: another engine that solves the problem by equations of its own."""
+
+    def root(self, problem: Any, u: Floats, settings: NewtonSettings) -> NewtonResult[E]:
+        """Root of a problem from the guess u; never raises for non-convergence."""
+        ...
+
+
+def find_root(
+    problem: NewtonProblem[E], u: Floats, solver: LinearSolver | RootFinder[E], settings: NewtonSettings
+) -> NewtonResult[E]:
+    """Root of the problem from the guess u, by Newton with a linear solver, or by what stands in its place."""
+    if isinstance(solver, RootFinder):
+        return solver.root(problem, u, settings)
+    return newton(problem, u, solver, settings)
+
+
 def newton(problem: NewtonProblem[E], u: Floats, linear: LinearSolver, settings: NewtonSettings) -> NewtonResult[E]:
     """Root of the problem from the guess u; never raises for non-convergence."""
     evaluation = problem.evaluate(u)
     norm, forcing, linear_iterations = problem.norm(evaluation.residual), settings.loosest, 0
     status = "converged"
     for iteration in range(settings.max_iterations + 1):
+        if not np.isfinite(norm):
+            status = "the residual of the first guess is not finite"
+            break
         imbalance = problem.imbalance(evaluation.residual)
         # a guess that only just passes still gets one correction: predictors would otherwise drift within the tolerance
         met = norm <= settings.rtol and imbalance <= settings.balance
@@ -121,9 +142,10 @@ def newton(problem: NewtonProblem[E], u: Floats, linear: LinearSolver, settings:
             status = "the linear solver returned values that are not finite"
             break
         accepted = _line_search(problem, u, du, norm, settings)
-        if accepted is None:
+        if isinstance(accepted, float):
             solve = "" if solved else f"; the linear solver stopped short of {rtol:.1e} after {count} iterations"
-            status = f"no step along the Newton direction reduces the residual of {norm:.1e}{solve}"
+            trial = "" if np.isfinite(accepted) else ", which is not finite further on"
+            status = f"no step along the Newton direction reduces the residual of {norm:.1e}{trial}{solve}"
             break
         u, evaluation, new_norm = accepted
         forcing = _forcing(forcing, new_norm / norm, settings)
@@ -133,7 +155,8 @@ def newton(problem: NewtonProblem[E], u: Floats, linear: LinearSolver, settings:
 
 def _line_search(
     problem: NewtonProblem[E], u: Floats, du: Floats, norm: float, settings: NewtonSettings
-) -> tuple[Floats, E, float] | None:
+) -> tuple[Floats, E, float] | float:
+    """State, evaluation and norm after a step that reduces the norm; where none does, the norm after the shortest."""
     share = problem.step_limit(u, du)
     for _ in range(8):
         trial = u + share * du
@@ -142,7 +165,7 @@ def _line_search(
         if new_norm <= norm * (1.0 - 1e-4 * share) or new_norm <= settings.rtol:
             return trial, evaluation, new_norm
         share *= 0.5
-    return None
+    return new_norm
 
 
 def _forcing(previous: float, reduction: float, settings: NewtonSettings) -> float:

@@ -8,6 +8,7 @@ from typing import Generic, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from battsim.solvers.bdf import extrapolate
 from battsim.solvers.newton import E, NewtonProblem, NewtonSettings
 
 Floats = NDArray[np.float64]
@@ -70,8 +71,20 @@ class TransientModel(Protocol[E]):
         """Size of an error."""
         ...
 
-    def exhausted(self, u: Floats, evaluation: E) -> str | None:
-        """Physical end at which a state is, or None."""
+    def exhausted(self, u: Floats, evaluation: E) -> tuple[str, str] | None:
+        """Physical end at which a state is, and where it is worst, in words; None where it is at none."""
+        ...
+
+    def worst(self, evaluation: E) -> str:
+        """Where the residual is largest: field and place, in words."""
+        ...
+
+    def farthest(self, difference: Floats) -> str:
+        """Where a difference of two states is largest in the model's measure: field and place, in words."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what earlier evaluations left to start from: the next one depends on its state alone."""
         ...
 
 
@@ -108,7 +121,8 @@ class Limits:
         The stretch ends when the voltage crosses this value, from above in discharge and from below in charge, V;
         without a current it has no effect.
     every
-        A step ends at each multiple of this time, s.
+        A step ends at each multiple of this time, s: for results that are compared at equal steps. States at other
+        times cost no steps: `Standing.at`.
     """
 
     time: float = np.inf
@@ -120,6 +134,49 @@ class Limits:
         if np.isinf(self.every):
             return self.time
         return float(min(self.time, (np.floor(now / self.every * (1.0 + 1e-12)) + 1.0) * self.every))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """Where an integration stands between two steps: all that the next one depends on.
+
+    Only the linear solver and the model may hold more, as a matter of speed; after a reset of both an integration goes
+    on from here as from any copy of this, bit for bit.
+
+    Attributes
+    ----------
+    times, states
+        The last one, two or three, s, all relative to one reference potential.
+    voltages
+        Terminal voltage of each, V, as it was when the state was new.
+    reference
+        V.
+    dt
+        Wanted length of the next step, s.
+    steps, longest
+        Accepted since the start of the stretch, and the length of the longest of them, s.
+    recent
+        Length (s) and failed attempts of the last few steps.
+    """
+
+    times: tuple[float, ...]
+    states: tuple[Floats, ...]
+    voltages: tuple[float, ...]
+    reference: float
+    dt: float
+    steps: int = 0
+    longest: float = 0.0
+    recent: tuple[tuple[float, int], ...] = ()
+
+    def at(self, time: float) -> Floats:
+        """Dense output: the state at a time (s) within the last step, relative to `reference`.
+
+        The polynomial through the last three states (two after the first step), whose slope at the last one is that of
+        BDF2: its distance from the solution falls with the third power of the step, and so no slower than the local
+        error that a step is accepted with. It conserves whatever is linear in the state. Fields that an algebraic
+        equation ties to others are interpolated like these, and meet the equation to the same order only.
+        """
+        return extrapolate(self.times, self.states, time)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,8 +197,10 @@ class Step(Generic[E]):
         Local error over tolerance.
     rejected, failed
         Attempts before this step that were too inaccurate, and that did not converge.
-    stop
-        Why the integration ends here, or None.
+    stop, place
+        Why the integration ends here, or None; and where a physical end was met, in words.
+    standing
+        Where the integration stands after the step.
     """
 
     time: float
@@ -159,3 +218,5 @@ class Step(Generic[E]):
     rejected: int
     failed: int
     stop: str | None
+    place: str
+    standing: Standing

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from battsim.fvm.blocks import BlockJacobian, Network, Pattern, face_entries, face_values, point_entries
+from battsim.fvm.blocks import BlockMatrix, Network, Pattern, face_entries, face_values, point_entries
 
 
 def ints(*values):
@@ -55,7 +55,7 @@ def test_product_of_a_block_jacobian_is_that_of_the_whole_matrix():
     sizes = (3, 2, 4)
     keys = [(0, 0), (0, 2), (1, 1), (2, 0), (2, 2)]
     blocks = {(r, c): sp.csr_array(rng.normal(size=(sizes[r], sizes[c]))) for r, c in keys}
-    jacobian = BlockJacobian(slices, blocks, (), ())
+    jacobian = BlockMatrix(slices, blocks, (), ())
     whole = np.zeros((9, 9))
     for (r, c), block in blocks.items():
         whole[slices[r], slices[c]] = block.toarray()

@@ -10,10 +10,12 @@ from scipy.sparse.linalg import splu
 
 from battsim.materials.library import active_material, counter_electrode, electrolyte
 from battsim.models.resolved.equations import HalfCell
+from battsim.models.resolved.jacobian import assembled, matrix_patterns
 from battsim.models.resolved.parameters import Binder, HalfCellParameters, IonicPhase
 from battsim.models.resolved.transient import Control, HalfCellTransient
 from battsim.solvers.integrate import IntegrationSettings, Limits, consistent_start, integrate
 from battsim.solvers.newton import NewtonSettings
+from battsim.threads import ALONE
 from meshing.image import VoxelImage
 from meshing.voxel import voxel_mesh
 
@@ -25,9 +27,10 @@ class DirectSolver:
 
     def __init__(self, cell):
         self.cell = cell
+        self.patterns = matrix_patterns(cell.network, cell.layout)
 
     def solve(self, jacobian, rhs, rtol):  # noqa: ARG002 (the signature of LinearSolver)
-        n = len(jacobian.slices)
+        n, jacobian = len(jacobian.slices), assembled(jacobian, self.patterns)
         grid = [[jacobian.blocks.get((row, column)) for column in range(n)] for row in range(n)]
         scale = np.ones(rhs.size)
         scale[self.cell.layout.c_e] = self.cell.parameters.salt
@@ -61,10 +64,15 @@ def make_parameters(active=None, salt="lipf6-nyman2008", separator=(0.47, 0.3), 
     )
 
 
-def make_cell(labels, parameters=None, h=1e-6, layers=(3e-6, 2e-6, 1e-6)):
+def make_cell(labels, parameters=None, h=1e-6, layers=(3e-6, 2e-6, 1e-6), team=ALONE):
     labels = np.asarray(labels, np.uint8)
     mesh = voxel_mesh(VoxelImage(labels, (h, h, h), PHASES), layers=layers, inside="active")
-    return HalfCell(mesh, parameters or make_parameters())
+    return HalfCell(mesh, parameters or make_parameters(), team)
+
+
+def matrices(cell, evaluation):
+    """The Jacobian by blocks, as matrices."""
+    return assembled(cell.jacobian(evaluation), matrix_patterns(cell.network, cell.layout))
 
 
 def random_labels(shape=(6, 4, 4), seed=0, shares=(0.4, 0.45, 0.15)):
@@ -124,6 +132,7 @@ def resolved():
         make_active=make_active,
         make_parameters=make_parameters,
         make_cell=make_cell,
+        matrices=matrices,
         random_labels=random_labels,
         settings_of=settings_of,
         discharge=discharge,

@@ -8,8 +8,10 @@ import pytest
 from battsim.materials.closures import constant
 from battsim.materials.library import electrolyte
 from battsim.models.resolved.equations import Rate
+from battsim.models.resolved.jacobian import assembled, matrix_patterns
 from battsim.models.resolved.parameters import IonicPhase
 from battsim.models.resolved.transient import Control, HalfCellTransient
+from battsim.threads import Team
 
 STEP = 3e-5
 """Of a variable in its own scale: x, c_e / 1000 mol/m3, potentials in units of 0.1 V."""
@@ -122,7 +124,7 @@ def test_coverage_scales_the_area_under_the_binder_and_no_other(resolved):
 def test_potential_block_is_symmetric_and_an_m_matrix(resolved):
     cell = cell_of(resolved, "contact")
     u, reference = random_state(cell)
-    block = cell.jacobian(cell.evaluate(u, reference, Rate(0.05, u), 1e-9)).blocks[2, 2].toarray()
+    block = resolved.matrices(cell, cell.evaluate(u, reference, Rate(0.05, u), 1e-9)).blocks[2, 2].toarray()
     scale = np.abs(block).max()
     assert np.abs(block - block.T).max() < 1e-15 * scale
     off = block - np.diag(np.diag(block))
@@ -136,7 +138,7 @@ def test_networks_carry_the_diagonal_blocks(resolved):
     salt = replace(electrolyte("lipf6-nyman2008"), transference=constant(0.0))
     cell = resolved.make_cell(resolved.random_labels((4, 3, 2), seed=5), resolved.make_parameters(salt=salt))
     u, reference = cell.uniform_state(0.5)
-    jacobian = cell.jacobian(cell.evaluate(u, reference, Rate(0.05, u), 1e-9))
+    jacobian = resolved.matrices(cell, cell.evaluate(u, reference, Rate(0.05, u), 1e-9))
     for k, network in enumerate(cell.networks):
         n = network.n_nodes
         matrix = np.diag(jacobian.ground[k])
@@ -148,3 +150,43 @@ def test_networks_carry_the_diagonal_blocks(resolved):
         assert matrix.shape == (n, n)
         assert np.count_nonzero(block - np.diag(np.diag(block))) > 4
         np.testing.assert_allclose(matrix, block, atol=1e-13 * np.abs(block).max())
+
+
+@pytest.mark.parametrize("control", [Control("current", 1e-9), Control("voltage", 3.7)], ids=["current", "voltage"])
+@pytest.mark.parametrize("a", [0.0, 0.05], ids=["frozen", "transient"])
+def test_matrix_product_and_couplings_are_one_jacobian(resolved, a, control):
+    cell = cell_of(resolved, "contact")
+    u, reference = random_state(cell)
+    problem = HalfCellTransient(cell, 1e-9).problem(a, random_state(cell, 2)[0], reference, control)
+    jacobian = problem.jacobian(problem.evaluate(u))
+    matrix = assembled(jacobian, matrix_patterns(cell.network, cell.layout))
+    v = scales(cell.layout) * np.random.default_rng(3).normal(size=u.size)
+    size = np.abs(np.abs(dense(matrix, u.size)) @ np.abs(v)) + 1e-300
+    assert np.abs((jacobian @ v - matrix @ v) / size).max() < 1e-14
+    # float32 vectors are multiplied in float64
+    rounded = v.astype(np.float32)
+    assert np.abs((jacobian @ rounded - matrix @ rounded.astype(float)) / size).max() < 1e-14
+    for row, here in enumerate(jacobian.slices):
+        others = v.copy()
+        others[here] = 0.0
+        wanted, found = np.empty((2, others[here].size))
+        matrix.coupling(row, others, wanted)
+        jacobian.coupling(row, others, found)
+        assert np.abs((found - wanted) / size[here]).max() < 1e-14
+        assert np.abs(wanted).max() > 0 or (a == 0.0 and row < 2)
+
+
+def test_products_do_not_depend_on_the_threads(resolved):
+    labels = resolved.random_labels((24, 24, 24), seed=5)
+    results = []
+    for threads in (1, 3):
+        with Team(threads) as team:
+            cell = resolved.make_cell(labels, team=team)
+            u, reference = random_state(cell)
+            e = cell.evaluate(u, reference, Rate(0.05, u), 1e-9)
+            coupling = np.empty(cell.layout.n_electrolyte)
+            cell.jacobian(e).coupling(1, u, coupling)
+            results.append((e.residual, cell.jacobian(e) @ u, coupling))
+    assert results[0][0].size > 30_000  # enough for several parts and slabs
+    for one, several in zip(*results, strict=True):
+        assert np.array_equal(one, several)

@@ -213,7 +213,7 @@ def test_random_images_leave_no_singular_part(resolved, seed):
     cell = resolved.make_cell(labels, layers=())
     assert cell.network.determined.left_out
     u, reference = cell.uniform_state(0.5)
-    block = cell.jacobian(cell.evaluate(u, reference, Rate(0.0, u), 0.0)).blocks[2, 2].toarray()
+    block = resolved.matrices(cell, cell.evaluate(u, reference, Rate(0.0, u), 0.0)).blocks[2, 2].toarray()
     scale = 1.0 / np.sqrt(np.diag(block))
     eigenvalues = np.linalg.eigvalsh(block * scale * scale[:, None])
     # zero means 1e-15 here; the softest real mode is all reactions in series with all of the binder

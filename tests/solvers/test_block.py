@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from battsim.fvm.blocks import BlockJacobian, Network
+from battsim.fvm.blocks import BlockMatrix, Network
 from battsim.solvers.block import BlockSolver
 
 SHAPE = (10, 9, 8)
@@ -39,7 +39,7 @@ def system(seed=0, coupling=0.5, flat=False):
     blocks = {(k, k): laplacian(network, conductance[k], ground[k]) for k in range(2)}
     blocks[0, 1] = sp.csr_array(sp.diags_array(coupling * rng.uniform(-1, 1, n)))
     blocks[1, 0] = sp.csr_array(sp.diags_array(coupling * rng.uniform(-1, 1, n)))
-    jacobian = BlockJacobian((slice(0, n), slice(n, 2 * n)), blocks, tuple(conductance), tuple(ground))
+    jacobian = BlockMatrix((slice(0, n), slice(n, 2 * n)), blocks, tuple(conductance), tuple(ground))
     return jacobian, (network, network), rng.normal(size=2 * n)
 
 
@@ -55,14 +55,15 @@ def test_solution_is_the_dense_one(order, flat):
     x, iterations, solved = BlockSolver(networks, order).solve(jacobian, rhs, 1e-11)
     exact = dense_solution(jacobian, rhs)
     assert solved
-    assert 1 < iterations < 60
+    assert 1 < iterations < 90  # bases in float32 start anew after six digits
+    assert BlockSolver(networks, order).solve(jacobian, rhs, 1e-6)[1] < 35
     # residual of 1e-11 times the condition, about 1e4
     np.testing.assert_allclose(x, exact, atol=1e-7 * np.abs(exact).max())
 
 
 def test_flag_says_whether_the_true_residual_is_small():
     jacobian, networks, rhs = system()
-    for iterations, expected in ((60, True), (2, False)):
+    for iterations, expected in ((100, True), (2, False)):
         x, count, solved = BlockSolver(networks, (0, 1), max_iterations=iterations).solve(jacobian, rhs, 1e-9)
         true = np.linalg.norm(rhs - jacobian @ x) / np.linalg.norm(rhs)
         assert solved is expected
@@ -101,8 +102,8 @@ def test_the_sweep_uses_what_it_has_just_solved():
     blocks = {(0, 0): diagonal, (1, 1): diagonal, (1, 0): jacobian.blocks[1, 0]}
     none = np.zeros_like(jacobian.conductance[0])
     apart = replace(jacobian, blocks=blocks, conductance=(none, none), ground=(jacobian.ground[0],) * 2)
-    assert BlockSolver(networks, (0, 1)).solve(apart, rhs, 1e-12)[1] == 1
-    assert BlockSolver(networks, (1, 0)).solve(apart, rhs, 1e-12)[1] == 2
+    assert BlockSolver(networks, (0, 1)).solve(apart, rhs, 1e-6)[1] == 1
+    assert BlockSolver(networks, (1, 0)).solve(apart, rhs, 1e-6)[1] == 2
 
 
 def test_time_is_accounted_for():

@@ -5,11 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from battsim import threads
 from battsim.solvers import hierarchy as module
 from battsim.solvers import multigrid_kernels as kernels
-from battsim.solvers import threads
 from battsim.solvers.hierarchy import Hierarchy, Level, MultigridSettings
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The integrator on a Thevenin cell whose discharge is known in closed form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,8 +9,15 @@ import scipy.sparse as sp
 from scipy.optimize import brentq
 
 from battsim.errors import NotConvergedError
-from battsim.fvm.blocks import BlockJacobian
-from battsim.solvers.integrate import IntegrationSettings, Limits, consistent_start, integrate
+from battsim.fvm.blocks import BlockMatrix
+from battsim.solvers.integrate import (
+    IntegrationSettings,
+    Limits,
+    consistent_start,
+    integrate,
+    integrate_from,
+    standing_at,
+)
 from battsim.solvers.newton import NewtonSettings
 
 Q, R0, R1, TAU = 1000.0, 0.05, 0.08, 40.0
@@ -73,7 +81,16 @@ class Cell:
         return self.error_scale * float(np.abs(difference).max())
 
     def exhausted(self, u, evaluation):  # noqa: ARG002
-        return self.end
+        return self.end and (self.end, "the middle")
+
+    def worst(self, evaluation):
+        return "qwV"[int(np.abs(evaluation.residual).argmax())]
+
+    def farthest(self, difference):
+        return "qwV"[int(np.abs(difference).argmax())]
+
+    def reset(self):
+        pass
 
 
 class Problem:
@@ -99,7 +116,7 @@ class Problem:
         J[0] -= live * by / Q
         J[1] -= live * R1 * by / TAU
         J[2] = [0.0, 0.0, 1.0] if self.control.kind == "voltage" else by
-        return BlockJacobian((slice(0, 3),), {(0, 0): sp.csr_array(J)}, (), ())
+        return BlockMatrix((slice(0, 3),), {(0, 0): sp.csr_array(J)}, (), ())
 
     def norm(self, residual):
         return float(np.abs(residual).max())
@@ -112,12 +129,15 @@ class Problem:
 
 
 class Exact:
+    def reset(self):
+        pass
+
     def solve(self, jacobian, rhs, rtol):  # noqa: ARG002
         return np.linalg.solve(jacobian.blocks[0, 0].toarray(), rhs), 1, True
 
 
-def settings_of(tolerance=1e-4, **changes):
-    return IntegrationSettings(tolerance=tolerance, newton=NewtonSettings(rtol=1e-13), **changes)
+def settings_of(tolerance=1e-4, rtol=1e-13, **changes):
+    return IntegrationSettings(tolerance=tolerance, newton=NewtonSettings(rtol=rtol), **changes)
 
 
 def run(current=1.0, limits=None, cell=None, settings=None, q0=0.1):
@@ -229,7 +249,7 @@ def test_error_falls_with_the_tolerance():
 
 def test_a_physical_end_is_told_with_the_last_good_state():
     _, steps = run(cell=Cell(broken_after=0.3, end="solid saturation"))
-    assert steps[-1].stop == "solid saturation"
+    assert (steps[-1].stop, steps[-1].place) == ("solid saturation", "the middle")
     assert steps[-1].dt == 0.0
     assert np.array_equal(steps[-1].u[:2], steps[-2].u[:2])
     assert steps[-1].time == steps[-2].time
@@ -237,21 +257,75 @@ def test_a_physical_end_is_told_with_the_last_good_state():
     assert steps[-2].u[0] <= 0.3
 
 
+class Uphill(Cell):
+    """Beyond 0.3 no step of 0.5 ms or more converges: smaller ones do, and the next ones fail again."""
+
+    def problem(self, a, u_star, reference, control):
+        problem = super().problem(a, u_star, reference, control)
+        if u_star[0] > 0.3 and 0.0 < a < 1.0 / 0.0005:
+            problem.control = Control("current", np.nan)
+        return problem
+
+
+def test_at_a_physical_end_an_integration_does_not_crawl_on():
+    settings = settings_of(largest_step=1.0, smallest_step=1e-6, rtol=1e-9)
+    _, steps = run(cell=Uphill(end="salt depletion"), limits=Limits(time=201.2), settings=settings)
+    assert (steps[-1].stop, steps[-1].place) == ("salt depletion", "the middle")
+    crept = [step for step in steps if step.time > 200.0 and step.dt < 0.001]
+    assert [step.dt > 0.0 for step in crept] == [True] * 10
+    # where the state is at no end, or where nothing fails, small steps are taken as long as they help
+    _, steps = run(cell=Uphill(), limits=Limits(time=201.2), settings=settings)
+    assert steps[-1].stop == "time"
+    assert sum(step.dt < 0.001 for step in steps) > 300
+
+
+def test_small_steps_that_do_not_fail_are_no_crawl():
+    cell, steps = run(cell=Cell(end="salt depletion"), limits=Limits(time=100.0))
+    standing, limits = steps[-1].standing, Limits(time=100.03, every=0.001)
+    assert standing.longest > 5.0
+    small = list(integrate_from(cell, Exact(), Control("current", 1.0), limits, settings_of(rtol=1e-9), standing))
+    assert len(small) == 30
+    assert small[-1].stop == "time"
+
+
 def test_failing_steps_without_a_physical_reason_raise():
-    with pytest.raises(NotConvergedError, match=r"at t = \d.* no step of 0.0001 s or more converges \(.*residual"):
+    told = r"at t = 200 s, after \d\d steps, no step of 0.0001 s or more converges \(.*residual is largest in [qwV]\)"
+    with pytest.raises(NotConvergedError, match=told):
         run(cell=Cell(broken_after=0.3))
 
 
 def test_errors_that_no_step_can_meet_raise():
-    with pytest.raises(NotConvergedError, match="the local error stays too large"):
+    with pytest.raises(NotConvergedError, match=r"the local error stays too large, most of it in [qV]\)"):
         run(cell=Cell(error_scale=1e9), limits=Limits(time=10.0))
 
 
 def test_a_start_that_fits_no_potential_raises():
     with pytest.raises(
-        NotConvergedError, match=r"no potentials fit the initial concentrations under current 1:.*\[initial\]"
+        NotConvergedError,
+        match=r"no potentials fit the initial concentrations under current 1:.* largest in V; check \[initial\]",
     ):
         run(cell=Cell(broken_after=0.0))
+
+
+@pytest.mark.parametrize("rows", [[0], [2], [0, 1, 2]])
+def test_what_is_not_finite_is_a_failed_step_and_then_an_error(rows):
+    class Undefined(Cell):
+        """No residual beyond a charge."""
+
+        def problem(self, a, u_star, reference, control):
+            problem = super().problem(a, u_star, reference, control)
+            evaluate = problem.evaluate
+
+            def undefined(u):
+                evaluation = evaluate(u)
+                evaluation.residual[rows if u[0] > 0.3 else []] = np.nan
+                return evaluation
+
+            problem.evaluate = undefined
+            return problem
+
+    with pytest.raises(NotConvergedError, match=r"\(.* not finite.* largest in [qwV]\)"):
+        run(cell=Undefined(), settings=settings_of(rtol=1e-9))  # round-off of steps of 0.1 ms is above 1e-13
 
 
 def test_failed_attempts_are_counted_and_recovered_from():
@@ -267,6 +341,95 @@ def test_failed_attempts_are_counted_and_recovered_from():
     _, steps = run(cell=Hiccup(), limits=Limits(time=0.015), settings=settings_of(first_step=0.015))
     assert steps[0].failed == 1
     assert steps[-1].time == 0.015
+
+
+@pytest.mark.parametrize("number", [1, 2, 8])
+def test_a_limit_just_below_a_state_is_no_failure(number):
+    cell, steps = run(limits=Limits(time=100.0))
+    standing, settings = steps[number].standing, settings_of(rtol=1e-9)
+    # a microsecond further on, where steps of 0.1 ms are the smallest
+    limits = Limits(voltage=standing.voltages[-1] - 1e-9)
+    last = list(integrate_from(cell, Exact(), Control("current", 1.0), limits, settings, standing))[-1]
+    assert (last.stop, last.time) == ("voltage", pytest.approx(steps[number].time, abs=1e-5))
+
+
+# between and after steps
+
+
+def test_states_between_steps_are_those_of_the_solution():
+    errors = []
+    for dt in (2.0, 1.0, 0.5):
+        cell, steps = run(limits=Limits(time=80.0), settings=settings_of(1e9, first_step=dt, largest_step=dt))
+        late = [step for step in steps if step.time > 20.0]
+        ends = voltages(cell, late) - exact_voltage(np.array([step.time for step in late]))
+        times = np.array([step.time - 0.4 * dt for step in late])
+        found = [
+            cell.voltage(step.standing.at(t), step.standing.reference) for t, step in zip(times, late, strict=True)
+        ]
+        errors.append((np.abs(ends).max(), np.abs(found - exact_voltage(times)).max()))
+    ends, inside = np.array(errors).T
+    # what lies between is as good as the ends, whose order is two
+    assert np.all(inside < 1.1 * ends)
+    assert np.all(np.abs(np.log2(inside[:-1] / inside[1:]) - 2.0) < 0.1)
+
+
+def test_the_polynomial_between_steps_ends_in_them_and_keeps_what_is_linear():
+    cell, steps = run(limits=Limits(time=200.0))
+    for before, step in pairwise(steps):
+        standing = step.standing
+        for time, end in ((before.time, before), (step.time, step)):
+            assert cell.voltage(standing.at(time), standing.reference) == pytest.approx(
+                cell.voltage(end.u, end.reference), abs=1e-13
+            )
+        # the charge grows evenly
+        middle = 0.5 * (before.time + step.time)
+        assert standing.at(middle)[0] == pytest.approx(0.1 + middle / Q, abs=1e-12)
+    first = steps[0].standing
+    np.testing.assert_allclose(first.at(0.25 * steps[0].time), 0.75 * first.states[0] + 0.25 * first.states[1])
+
+
+class Forgetful(Exact):
+    """A solver whose last digits depend on what it solved before, as those of a lagged preconditioner do."""
+
+    def __init__(self):
+        self.memory = 0
+
+    def reset(self):
+        self.memory = 0
+
+    def solve(self, jacobian, rhs, rtol):
+        self.memory += 1
+        x, count, solved = super().solve(jacobian, rhs, rtol)
+        return x * (1.0 + 1e-9 * np.sin(self.memory)), count, solved
+
+
+def stretch(linear, standing=None, number=0, every=7, current=1.0, limits=None):
+    """Steps from a start or from where an integration stood after a number of steps; reset at multiples of `every`."""
+    cell, control, settings = Cell(), Control("current", current), settings_of()
+    if standing is None:
+        u, reference, _ = consistent_start(cell, linear, control, settings, np.array([0.1, 0.0, 0.0]), 4.0)
+        standing = standing_at(cell, settings, (0.0, u, reference))
+        linear.reset()
+    for step in integrate_from(cell, linear, control, limits or Limits(voltage=3.5), settings, standing):
+        number += 1
+        yield step
+        if number % every == 0:
+            linear.reset()
+
+
+def test_an_integration_goes_on_from_where_it_stood_bit_for_bit():
+    whole = list(stretch(Forgetful()))
+    assert len(whole) > 30
+    for number in (7, 14, 28):
+        standing = whole[number - 1].standing
+        copy = replace(standing, states=tuple(state.copy() for state in standing.states))
+        for a, b in zip(whole[number:], stretch(Forgetful(), copy, number), strict=True):
+            assert (a.time, a.dt, a.reference, a.stop) == (b.time, b.dt, b.reference, b.stop)
+            assert a.u.tobytes() == b.u.tobytes()
+            assert a.standing.voltages == b.standing.voltages
+    # the solver's memory shows: where it is not dropped, the bits differ
+    kept = list(stretch(Forgetful(), every=10**9))
+    assert any(a.u.tobytes() != b.u.tobytes() for a, b in zip(whole, kept, strict=False))
 
 
 def test_rest_keeps_the_state():

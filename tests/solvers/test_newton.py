@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from battsim.fvm.blocks import BlockJacobian
+from battsim.fvm.blocks import BlockMatrix
 from battsim.solvers.newton import NewtonSettings, newton
 
 
@@ -28,7 +28,7 @@ class Problem:
 
     def jacobian(self, evaluation):
         matrix = sp.csr_array(np.atleast_2d(self._jacobian(evaluation.u)))
-        return BlockJacobian((slice(0, matrix.shape[0]),), {(0, 0): matrix}, (), ())
+        return BlockMatrix((slice(0, matrix.shape[0]),), {(0, 0): matrix}, (), ())
 
     def norm(self, residual):
         return float(np.linalg.norm(residual))
@@ -164,6 +164,14 @@ def test_step_limit_is_obeyed():
 def test_values_that_are_not_finite_are_a_failure_with_a_reason():
     nowhere = newton(Problem(lambda u: u * np.nan, lambda u: [[1.0]]), np.ones(1), Solver(), SETTINGS)  # noqa: ARG005
     assert not nowhere.converged
+    assert nowhere.status == "the residual of the first guess is not finite"
+    at_edge = Problem(lambda u: np.where(u > 1.0, np.nan, u - 2.0), lambda u: np.ones((1, 1)) + 0.0 * u)
+    edge = newton(at_edge, np.ones(1), Solver(), SETTINGS)
+    assert not edge.converged
+    assert (
+        edge.status
+        == "no step along the Newton direction reduces the residual of 1.0e+00, which is not finite further on"
+    )
 
     class Broken:
         def solve(self, jacobian, rhs, rtol):  # noqa: ARG002

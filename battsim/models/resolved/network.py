@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from battsim.errors import ImpossibleError
 from battsim.fvm.operators import graph_components, mesh_conductance
+from battsim.fvm.slabs import face_slabs, slab_edges, sorted_by_plane
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.models.resolved.potentials import Conductors, Determined, determined_potentials
 from meshing.mesh import Floats, Interface, Ints, Mesh
@@ -19,11 +20,15 @@ COUNTER_PATCH, COLLECTOR_PATCH = "x-low", "x-high"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces:
-    """Inner faces between two unknowns of one field, with a conductance; owner and neighbour are local indices."""
+    """Inner faces between two unknowns of one field, with a conductance; owner and neighbour are local indices.
+
+    `slabs` cuts the list for threads (fvm/slabs.py).
+    """
 
     owner: Ints
     neighbour: Ints
     conductance: Floats
+    slabs: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +45,8 @@ class ReactiveFaces:
         Cell centre to surface, shape (n,), m.
     b
         Transport factor of the electrolyte side, shape (n,).
+    slabs
+        Cuts of the list for threads (fvm/slabs.py).
     """
 
     solid: Ints
@@ -49,6 +56,20 @@ class ReactiveFaces:
     solid_distance: Floats
     ionic_distance: Floats
     b: Floats
+    slabs: Ints
+
+    def at(self, part: slice) -> ReactiveFaces:
+        """Some of the faces, without slabs."""
+        return ReactiveFaces(
+            self.solid[part],
+            self.electronic[part],
+            self.ionic[part],
+            self.area[part],
+            self.solid_distance[part],
+            self.ionic_distance[part],
+            self.b[part],
+            slabs=np.empty(0, np.int32),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +136,7 @@ def half_cell_network(mesh: Mesh, parameters: HalfCellParameters) -> HalfCellNet
     to_solid, to_ionic, to_electronic = (_local(cells) for cells in (solid, determined.ionic, determined.electronic))
     b, porosity, sigma = _cell_properties(mesh, parameters)
     ones = np.ones(mesh.n_cells)
-    faces_at_active = _reactive_faces(reactive, parameters, b, to_solid, to_ionic, to_electronic)
+    faces_at_active = _reactive_faces(mesh, reactive, parameters, b, to_solid, to_ionic, to_electronic)
     counter = mesh.patches[COUNTER_PATCH]
     wet = determined.ionic[counter.cells]
     collector = mesh.patches[COLLECTOR_PATCH]
@@ -169,15 +190,19 @@ def _faces(mesh: Mesh, local: Ints, conductivity: Floats, contact_resistance: fl
     """Faces between two unknowns; a contact resistance (ohm m2) lies where the phase changes."""
     owner, neighbour = local[mesh.owner], local[mesh.neighbour]
     inner = np.flatnonzero((owner >= 0) & (neighbour >= 0))
+    order, lower = sorted_by_plane(mesh.position[mesh.owner[inner], 0], mesh.position[mesh.neighbour[inner], 0])
+    inner = inner[order]
     conductance = mesh_conductance(mesh, inner, conductivity)
     if contact_resistance > 0.0:
         low, high = mesh.owner[inner], mesh.neighbour[inner]
         contact = np.where(mesh.phase[low] != mesh.phase[high], contact_resistance, 0.0)
         conductance = 1.0 / (1.0 / conductance + contact / mesh.area[inner])
-    return Faces(owner[inner], neighbour[inner], conductance)
+    slabs = face_slabs(lower, slab_edges(mesh.grid_shape[0]))
+    return Faces(owner[inner], neighbour[inner], conductance, slabs)
 
 
 def _reactive_faces(
+    mesh: Mesh,
     reactive: tuple[Interface, ...],
     parameters: HalfCellParameters,
     b: Floats,
@@ -186,11 +211,12 @@ def _reactive_faces(
     to_electronic: Ints,
 ) -> ReactiveFaces:
     share = {BINDER: parameters.binder.active_coverage}
-    parts = []
+    parts, planes = [], []
     for pair in reactive:
         coverage = share.get(pair.phases[1], 1.0)
         live = (to_solid[pair.first] >= 0) & (to_ionic[pair.second] >= 0)
         first, second = pair.first[live], pair.second[live]
+        planes.append((mesh.position[first, 0], mesh.position[second, 0]))
         parts.append(
             (
                 to_solid[first],
@@ -202,13 +228,19 @@ def _reactive_faces(
                 b[second],
             )
         )
-    return ReactiveFaces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    order, lower = sorted_by_plane(*(np.concatenate(sides) for sides in zip(*planes, strict=True)))
+    slabs = face_slabs(lower, slab_edges(mesh.grid_shape[0]))
+    solid, electronic, ionic, area, solid_distance, ionic_distance, factor = (
+        np.concatenate(columns)[order] for columns in zip(*parts, strict=True)
+    )
+    return ReactiveFaces(solid, electronic, ionic, area, solid_distance, ionic_distance, factor, slabs)
 
 
 def _counter_faces(ionic: Ints, area: Floats, distance: Floats, b: Floats) -> ReactiveFaces:
     """The counter electrode as reactive faces whose solid side is lithium metal: no stoichiometry, no resistance."""
     none = np.full_like(ionic, -1)
-    return ReactiveFaces(none, none, ionic, area, np.zeros_like(area), distance, b)
+    slabs = np.array([0, ionic.size], np.int32)
+    return ReactiveFaces(none, none, ionic, area, np.zeros_like(area), distance, b, slabs)
 
 
 def _counts_for_capacity(mesh: Mesh, reactive: tuple[Interface, ...], determined: Determined) -> NDArray[np.bool_]:

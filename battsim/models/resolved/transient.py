@@ -8,9 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from battsim.fvm.blocks import BlockJacobian
 from battsim.models.resolved.equations import Evaluation, HalfCell, Rate
+from battsim.models.resolved.jacobian import HalfCellJacobian
+from battsim.models.resolved.places import Places
 from battsim.models.resolved.state import shifted
+from meshing.mesh import Mesh
 
 Floats = NDArray[np.float64]
 LARGEST_POTENTIAL_STEP = 0.3
@@ -19,6 +21,10 @@ NEAREST_TO_EMPTY = 0.9
 """Share of the way to zero salt, empty or full solid that one Newton correction may go."""
 LARGEST_CORRECTION = 1e-5
 """Largest rate of lithium or salt that the correction of the inventories may take out, relative to the current."""
+DEPLETED = 1e-2
+"""Share of the initial salt concentration below which a place counts as depleted."""
+SATURATED = 1e-2
+"""Distance of a surface's stoichiometry from empty or full below which it counts as saturated."""
 
 
 class Held(Protocol):
@@ -43,6 +49,28 @@ class Control:
     value: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What the problem of a step was made from: for solvers with equations of their own.
+
+    Attributes
+    ----------
+    rate
+        du/dt = a (u - u_star).
+    reference
+        What phi_s and V are relative to, V.
+    control
+        What the cell is held at.
+    current_scale
+        Current against which residuals are measured, A.
+    """
+
+    rate: Rate
+    reference: float
+    control: Held
+    current_scale: float
+
+
 class HalfCellTransient:
     """Time-dependent half cell: makes the non-linear problem of a step and measures errors.
 
@@ -52,12 +80,19 @@ class HalfCellTransient:
         The equations.
     current_scale
         Current against which residuals are measured, A, positive.
+    mesh
+        The mesh of the cell, for messages that say where; without it they number the cell.
     """
 
-    def __init__(self, cell: HalfCell, current_scale: float) -> None:
+    def __init__(self, cell: HalfCell, current_scale: float, mesh: Mesh | None = None) -> None:
         self.cell = cell
         self.current_scale = current_scale
+        self._places = Places(cell.network, cell.layout, mesh)
         self._guess: tuple[Floats, Floats] | None = None
+
+    def reset(self) -> None:
+        """Forget the interface currents of the last evaluation, from which the next would start."""
+        self._guess = None
 
     def problem(self, a: float, u_star: Floats, reference: float, control: Held) -> HalfCellProblem:
         """The non-linear system of one implicit step; a = 0 freezes the concentrations."""
@@ -121,15 +156,60 @@ class HalfCellTransient:
             abs(float(difference[layout.V])),
         )
 
-    def exhausted(self, u: Floats, evaluation: Evaluation) -> str | None:
-        """Which physical end the state is at, where a step can shrink no further; None if none."""
-        smallest_salt = min(float(u[self.cell.layout.c_e].min()), float(evaluation.reaction.c_surface.min()))
-        if smallest_salt < 1e-2 * self.cell.parameters.salt:
-            return "salt depletion"
-        surface = evaluation.reaction.x_surface
-        if surface.max() > 0.99 or surface.min() < 0.01:
-            return "solid saturation"
-        return None
+    def exhausted(self, u: Floats, evaluation: Evaluation) -> tuple[str, str] | None:
+        """Which physical end the state is at, where a step can shrink no further, and where; None if none."""
+        salt, where = self._smallest_salt(u, evaluation)
+        if salt < DEPLETED * self.cell.parameters.salt:
+            return "salt depletion", f"the salt falls to {salt:.3g} mol/m3 in {where}"
+        x = evaluation.reaction.x_surface
+        full = x.max() > 1.0 - SATURATED
+        if not full and x.min() >= SATURATED:
+            return None
+        face = int(x.argmax() if full else x.argmin())
+        where = self._places.of("x", int(self.cell.network.reactive.solid[face]))
+        return "solid saturation", f"the surface is {'full' if full else 'empty'} (x = {x[face]:.6f}) in {where}"
+
+    def _smallest_salt(self, u: Floats, evaluation: Evaluation) -> tuple[float, str]:
+        """The smallest salt concentration (mol/m3) in cells and at both electrodes' surfaces, and its place."""
+        network, c_e = self.cell.network, u[self.cell.layout.c_e]
+        found = [(float(c_e.min()), int(c_e.argmin()))]
+        for faces, at in ((network.reactive, evaluation.reaction), (network.counter, evaluation.counter)):
+            if at.c_surface.size:
+                face = int(at.c_surface.argmin())
+                found.append((float(at.c_surface[face]), int(faces.ionic[face])))
+        salt, cell = min(found)
+        return salt, self._places.of("c_e", cell)
+
+    def worst(self, evaluation: Evaluation) -> str:
+        """Field and place of the largest residual, or of one that is not finite."""
+        return self._places.of_unknown(int(np.abs(evaluation.residual).argmax()))
+
+    def farthest(self, difference: Floats) -> str:
+        """Field and place of the largest difference of two states, each field in the unit of `error`."""
+        layout = self.cell.layout
+        size = np.abs(difference)
+        size[layout.c_e] /= self.cell.parameters.salt
+        size[layout.phi_s] = size[layout.phi_e] = 0.0
+        return self._places.of_unknown(int(size.argmax()))
+
+    def between(self, u: Floats, reference: float, near: Evaluation, end: Floats) -> tuple[Floats, Evaluation]:
+        """A state between two that were solved for, inside the physical range, and its evaluation; changes nothing.
+
+        Its potentials are interpolated like its concentrations and solve no equation, and j follows from both: good to
+        look at, not to balance. Measured on 2000 cells discharged at 2C with a tolerance of 1e-3, against a run whose
+        step ends at that time: c_e within 0.3 of 1000 mol/m3, c_s within 12 of 38000, the potentials within 0.25 mV, j
+        within 0.1 of 28 A/m2; a third of what the steps' own errors come to, measured against a tolerance of 1e-5.
+
+        Parameters
+        ----------
+        u, reference
+            The interpolated state, and the potential that it is relative to (V).
+        near, end
+            Evaluation and state at the end of the step that u lies in.
+        """
+        u = self.admissible(u, end)
+        guess = (near.reaction.j, near.counter.j)
+        return u, self.cell.evaluate(u, reference, Rate(0.0, u), near.current, guess)
 
     def current(self, evaluation: Evaluation) -> float:
         """Cell current, A, positive in discharge."""
@@ -143,6 +223,11 @@ class HalfCellProblem:
         self._transient, self._cell = transient, transient.cell
         self._rate, self._reference, self._control = rate, reference, control
 
+    @property
+    def given(self) -> Given:
+        """What this problem was made from."""
+        return Given(self._rate, self._reference, self._control, self._transient.current_scale)
+
     def evaluate(self, u: Floats) -> Evaluation:
         """Residual (A) at u; under voltage control the last row is g (V - value) and the current is a result."""
         transient, layout = self._transient, self._cell.layout
@@ -154,10 +239,10 @@ class HalfCellProblem:
             return e
         return self._cell.held_at_voltage(e, float(u[layout.V]) + self._reference - self._control.value)
 
-    def jacobian(self, evaluation: Evaluation) -> BlockJacobian:
+    def jacobian(self, evaluation: Evaluation) -> HalfCellJacobian:
         """Derivative of the residual."""
         jacobian = self._cell.jacobian(evaluation)
-        return self._cell.voltage_row(jacobian) if self._control.kind == "voltage" else jacobian
+        return jacobian.held_at_voltage() if self._control.kind == "voltage" else jacobian
 
     def norm(self, residual: Floats) -> float:
         """Upper bound of the sum of absolute residuals over the current scale."""

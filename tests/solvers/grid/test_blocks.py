@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from battsim.solvers import threads
+from battsim import threads
 from battsim.solvers.grid.blocks import aggregate_blocks, with_edges
 from battsim.solvers.grid.layout import joined_planes
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 SHAPES = [(1, 1, 1), (2, 2, 2), (6, 4, 8), (5, 7, 3), (7, 1, 6), (1, 9, 4), (9, 8, 11)]
 each_case = pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from battsim.solvers import threads
+from battsim import threads
 from battsim.solvers.grid import uniform, weighted
 from battsim.solvers.grid.halo import wrap
 from battsim.solvers.grid.problem import Fixed, GridProblem
 from battsim.solvers.grid.solve import finest_level
 from battsim.solvers.grid.uniform import UniformLevel, uniform_conductance
 from battsim.solvers.grid.weighted import WeightedLevel
-from battsim.solvers.threads import Team
+from battsim.threads import Team
 
 
 def _beside(name):

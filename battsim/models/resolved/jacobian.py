@@ -1,0 +1,277 @@
+"""Derivative of the half cell's residual: products without a matrix, and the matrix where somebody asks for it.
+
+Each face, reactive face and electrode contributes the derivatives of its flux; a product visits the face lists. The
+diagonal blocks' symmetric parts are handed out as resistor networks for multigrid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from battsim.fvm import face_kernels as kernels
+from battsim.fvm.blocks import BlockMatrix, Entries, Network, Pattern, face_entries, face_values, point_entries
+from battsim.fvm.slabs import over_slabs
+from battsim.models.resolved.network import HalfCellNetwork
+from battsim.models.resolved.state import Layout
+from battsim.physics.electrolyte import SaltFluxes
+from battsim.physics.solid import SolidFluxes
+from battsim.threads import Team
+from meshing.mesh import Mesh
+
+Floats = NDArray[np.float64]
+X, C, P = 0, 1, 2
+"""Blocks: stoichiometry, salt, potentials."""
+SWEEP_ORDER = P, X, C
+"""Potentials, then the solid, then the salt: each block sees what the ones before it changed."""
+CYCLES = {P: 2}
+"""Multigrid cycles per visit of a block: a second one on the potentials halves the Krylov iterations."""
+GROUNDED = 1e4
+"""Conductance g that holds a terminal at a voltage, relative to the collector's: large, so that the network which the
+preconditioner sees, collector faces included, has the same solution."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HalfCellJacobian:
+    """All derivatives at one state, rows in ampere.
+
+    Attributes
+    ----------
+    network, layout, team
+        Face lists, where each field lies in the state vector, and the threads that share a product.
+    live
+        1, or 0 where the concentrations are frozen.
+    storage_x, storage_c
+        Diagonals of the storage terms, shapes (n_solid,) and (n_electrolyte,).
+    salt
+        Derivatives of the ionic faces' fluxes.
+    solid
+        Of the solid faces' F N_s.
+    jx, jc, jp
+        Of A j on the reactive faces by x, c_e and phi_s - phi_e.
+    lc, lp
+        Of A_Li j_Li on the counter electrode's faces by c_e and by -phi_e.
+    current
+        Memory for the reactive faces' share of a product.
+    held
+        Conductance of the terminal's row under voltage control; 0 under current control.
+    """
+
+    network: HalfCellNetwork
+    layout: Layout
+    team: Team
+    live: float
+    storage_x: Floats
+    storage_c: Floats
+    salt: SaltFluxes
+    solid: SolidFluxes
+    jx: Floats
+    jc: Floats
+    jp: Floats
+    lc: Floats
+    lp: Floats
+    current: Floats
+    held: float = 0.0
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Range of each block in the state vector."""
+        return self.layout.x, self.layout.c_e, self.layout.potentials
+
+    @property
+    def conductance(self) -> tuple[Floats, Floats, Floats]:
+        """Per diagonal block: conductance of each edge of its network (`networks`), not negative."""
+        symmetric_x = 0.5 * self.live * (self.solid.dFN_dx_o - self.solid.dFN_dx_n)
+        # migration is left out: with the potentials eliminated it follows the current, not the concentration
+        symmetric_c = self.live * self.salt.diffusive
+        g, g_cc = self.network.electronic_faces.conductance, self.network.collector[1]
+        joint = np.concatenate([g, self.salt.K, self.jp, g_cc])
+        return np.maximum(symmetric_x, 0.0), np.maximum(symmetric_c, 0.0), np.maximum(joint, 0.0)
+
+    @property
+    def ground(self) -> tuple[Floats, Floats, Floats]:
+        """Per diagonal block: what the diagonal holds beyond the edges, shape (n_nodes,), not negative."""
+        layout, reactive, live = self.layout, self.network.reactive, self.live
+        x = self.storage_x + live * np.bincount(reactive.solid, self.jx, layout.n_solid)
+        c = self.storage_c - live * np.bincount(reactive.ionic, self.jc, layout.n_electrolyte)
+        potentials = np.zeros(layout.size - layout.potentials.start)
+        potentials[layout.n_electronic + self.network.counter.ionic] += self.lp
+        potentials[-1] = self.held
+        return np.maximum(x, 0.0), np.maximum(c, 0.0), np.maximum(potentials, 0.0)
+
+    def held_at_voltage(self) -> HalfCellJacobian:
+        """The Jacobian under voltage control: the terminal's row is g V alone."""
+        return replace(self, held=GROUNDED * float(self.network.collector[1].sum()))
+
+    def __matmul__(self, u: NDArray[np.floating]) -> Floats:
+        """Product with a state vector (float32 or float64)."""
+        out = np.empty(u.size)
+        self.multiply(u, out)
+        return out
+
+    def multiply(self, u: NDArray[np.floating], out: Floats) -> None:
+        """Write the product with a state vector (float32 or float64), both shape (n,)."""
+        layout, network, team = self.layout, self.network, self.team
+        x, c_e, phi_s, phi_e = (u[part] for part in (layout.x, layout.c_e, layout.phi_s, layout.phi_e))
+        to_x, to_c, to_s, to_e = (out[part] for part in (layout.x, layout.c_e, layout.phi_s, layout.phi_e))
+        team.run(kernels.scaled, layout.n_solid, layout.n_solid, 1.0, self.storage_x, x, to_x)
+        team.run(kernels.scaled, layout.n_electrolyte, layout.n_electrolyte, 1.0, self.storage_c, c_e, to_c)
+        out[layout.potentials] = 0.0
+        electronic, solid, ionic = network.electronic_faces, network.solid_faces, network.ionic_faces
+        ends = electronic.owner, electronic.neighbour
+        over_slabs(team, kernels.add_conduction, electronic.slabs, *ends, electronic.conductance, phi_s, to_s)
+        salt, dN = self.salt, (self.salt.dFN_dc_o, self.salt.dFN_dc_n, self.salt.dFN_dphi)
+        di = salt.di_dc_o, salt.di_dc_n, salt.K
+        if self.live:
+            by = self.solid.dFN_dx_o, self.solid.dFN_dx_n
+            over_slabs(team, kernels.add_linear, solid.slabs, solid.owner, solid.neighbour, *by, x, to_x)
+            rates = *dN, *di, c_e, phi_e, to_c, to_e
+            over_slabs(team, kernels.add_salt, ionic.slabs, ionic.owner, ionic.neighbour, *rates)
+        else:
+            over_slabs(team, kernels.add_current, ionic.slabs, ionic.owner, ionic.neighbour, *di, c_e, phi_e, to_e)
+        self._add_reaction(u, (to_x, to_c, to_s, to_e))
+        self._add_electrodes(u, out)
+
+    def coupling(self, row: int, u: NDArray[np.floating], out: Floats) -> None:
+        """Write what a state vector whose own part is zero contributes to the rows of one block, shape of the block."""
+        layout, team, ionic = self.layout, self.team, self.network.ionic_faces
+        salt, counter = self.salt, self.network.counter.ionic
+        c_e, phi_e = u[layout.c_e], u[layout.phi_e]
+        ends = ionic.owner, ionic.neighbour
+        out[:] = 0.0
+        if row == X:
+            self._add_reaction(u, (out, None, None, None))
+        elif row == C:
+            if self.live:
+                over_slabs(team, kernels.add_conduction, ionic.slabs, *ends, salt.dFN_dphi, phi_e, out)
+                out[counter] += self.lp * phi_e[counter]
+            self._add_reaction(u, (None, out, None, None))
+        else:
+            to_s, to_e = out[: layout.n_electronic], out[layout.n_electronic : -1]
+            over_slabs(team, kernels.add_linear, ionic.slabs, *ends, salt.di_dc_o, salt.di_dc_n, c_e, to_e)
+            to_e[counter] -= self.lc * c_e[counter]
+            self._add_reaction(u, (None, None, to_s, to_e))
+
+    def _add_reaction(self, u: NDArray[np.floating], rows: Sequence[Floats | None]) -> None:
+        """Add A dj of the reactive faces to the rows of x, c_e, phi_s, phi_e: it leaves the solid, enters the salt."""
+        layout, reactive, current = self.layout, self.network.reactive, self.current
+        fields = u[layout.x], u[layout.c_e], u[layout.phi_s], u[layout.phi_e]
+        cells, by = (reactive.solid, reactive.electronic, reactive.ionic), (self.jx, self.jc, self.jp)
+        self.team.run(kernels.reaction_of, current.size, current.size, cells, by, fields, current)
+        ends = reactive.solid, reactive.ionic, reactive.electronic, reactive.ionic
+        for cell, factor, to in zip(ends, (self.live, -self.live, 1.0, -1.0), rows, strict=True):
+            if to is not None and factor:
+                over_slabs(self.team, kernels.add_to, reactive.slabs, cell, factor, current, to)
+
+    def _add_electrodes(self, u: NDArray[np.floating], out: Floats) -> None:
+        """Add the rows of the counter electrode and of the collector; each of their faces has a cell of its own."""
+        layout, counter = self.layout, self.network.counter.ionic
+        cells, g = self.network.collector
+        c, phi = u[layout.c_e][counter].astype(np.float64), u[layout.phi_e][counter].astype(np.float64)
+        at_counter = self.lp * phi - self.lc * c  # phi_s of lithium is zero: j_Li depends on phi_e through 0 - phi_e
+        out[layout.c_e][counter] += self.live * at_counter
+        out[layout.phi_e][counter] += at_counter
+        V = float(u[layout.V])
+        to_collector = g * (u[layout.phi_s][cells].astype(np.float64) - V)
+        out[layout.phi_s][cells] += to_collector
+        out[layout.V] = self.held * V if self.held else -to_collector.sum()
+
+
+def networks_of(mesh: Mesh, network: HalfCellNetwork) -> tuple[Network, Network, Network]:
+    """Edges and node positions of the three diagonal blocks, edges in the order of `HalfCellJacobian.conductance`."""
+    solid, ionic, electronic = network.solid_faces, network.ionic_faces, network.electronic_faces
+    shift, n_potentials = network.electronic_cells.size, network.electronic_cells.size + network.electrolyte_cells.size
+    position = [mesh.position[cells] for cells in (network.electronic_cells, network.electrolyte_cells)]
+    nowhere = np.full((1, 3), -1, dtype=np.int32)
+    cc = network.collector[0]
+    first = [electronic.owner, ionic.owner + shift, network.reactive.electronic, cc]
+    second = [
+        electronic.neighbour,
+        ionic.neighbour + shift,
+        network.reactive.ionic + shift,
+        np.full_like(cc, n_potentials),
+    ]
+    return (
+        Network(solid.owner, solid.neighbour, mesh.position[network.solid_cells]),
+        Network(ionic.owner, ionic.neighbour, position[1]),
+        Network(np.concatenate(first), np.concatenate(second), np.concatenate([*position, nowhere])),
+    )
+
+
+def assembled(jacobian: HalfCellJacobian, patterns: dict[tuple[int, int], Pattern]) -> BlockMatrix:
+    """The same Jacobian as matrices in compressed rows, for direct solvers and for codes that need one."""
+    network, live, salt = jacobian.network, jacobian.live, jacobian.salt
+    g, g_cc = network.electronic_faces.conductance, network.collector[1]
+    jx, jc, jp, lc, lp = jacobian.jx, jacobian.jc, jacobian.jp, jacobian.lc, jacobian.lp
+    by_owner, by_neighbour = jacobian.solid.dFN_dx_o, jacobian.solid.dFN_dx_n
+    at_terminal = face_values(g_cc, -g_cc)
+    if jacobian.held:
+        at_terminal[2 * g_cc.size :] = 0.0
+    values: dict[tuple[int, int], list[Floats]] = {
+        (X, X): [jacobian.storage_x, live * face_values(by_owner, by_neighbour), live * jx],
+        (X, C): [live * jc],
+        (X, P): [live * jp, -live * jp],
+        (C, X): [-live * jx],
+        (C, C): [jacobian.storage_c, live * face_values(salt.dFN_dc_o, salt.dFN_dc_n), -live * jc, -live * lc],
+        (C, P): [live * face_values(salt.dFN_dphi, -salt.dFN_dphi), -live * jp, live * jp, live * lp],
+        (P, X): [jx, -jx],
+        (P, C): [face_values(salt.di_dc_o, salt.di_dc_n), jc, -jc, -lc],
+        (P, P): [
+            face_values(g, -g),
+            face_values(salt.K, -salt.K),
+            face_values(jp, -jp),
+            lp,
+            at_terminal,
+            np.array([jacobian.held]),
+        ],
+    }
+    return BlockMatrix(
+        slices=jacobian.slices,
+        blocks={key: patterns[key].matrix(value) for key, value in values.items()},
+        conductance=jacobian.conductance,
+        ground=jacobian.ground,
+    )
+
+
+def matrix_patterns(network: HalfCellNetwork, layout: Layout) -> dict[tuple[int, int], Pattern]:
+    """Positions of the entries of `assembled`, in the order in which it lists their values."""
+    sizes = (layout.n_solid, layout.n_electrolyte, layout.size - layout.potentials.start)
+    solid, ionic, electronic = network.solid_faces, network.ionic_faces, network.electronic_faces
+    reactive, shift, V = network.reactive, layout.n_electronic, sizes[P] - 1
+    x, c, s, e = reactive.solid, reactive.ionic, reactive.electronic, reactive.ionic + shift
+    Li, Li_e = network.counter.ionic, network.counter.ionic + shift
+    o, n, o_e, n_e = ionic.owner, ionic.neighbour, ionic.owner + shift, ionic.neighbour + shift
+    cc = network.collector[0]
+    every_x, every_c = (np.arange(size, dtype=np.int32) for size in sizes[:2])
+    terminal, last = np.full_like(cc, V), np.array([V], np.int32)
+    entries: dict[tuple[int, int], list[Entries]] = {
+        (X, X): [
+            point_entries(every_x, every_x),
+            face_entries(solid.owner, solid.neighbour, solid.owner, solid.neighbour),
+            point_entries(x, x),
+        ],
+        (X, C): [point_entries(x, c)],
+        (X, P): [point_entries(x, s), point_entries(x, e)],
+        (C, X): [point_entries(c, x)],
+        (C, C): [
+            point_entries(every_c, every_c),
+            face_entries(o, n, o, n),
+            point_entries(c, c),
+            point_entries(Li, Li),
+        ],
+        (C, P): [face_entries(o, n, o_e, n_e), point_entries(c, s), point_entries(c, e), point_entries(Li, Li_e)],
+        (P, X): [point_entries(s, x), point_entries(e, x)],
+        (P, C): [face_entries(o_e, n_e, o, n), point_entries(s, c), point_entries(e, c), point_entries(Li_e, Li)],
+        (P, P): [
+            face_entries(electronic.owner, electronic.neighbour, electronic.owner, electronic.neighbour),
+            face_entries(o_e, n_e, o_e, n_e),
+            face_entries(s, e, s, e),
+            point_entries(Li_e, Li_e),
+            face_entries(cc, terminal, cc, terminal),
+            point_entries(last, last),
+        ],
+    }
+    return {key: Pattern(entry, (sizes[key[0]], sizes[key[1]])) for key, entry in entries.items()}
