@@ -9,7 +9,7 @@ from scipy.sparse.linalg import spsolve
 
 from battsim.fvm.operators import face_conductance, jump
 from meshing.errors import MeshError
-from meshing.fipy_mesh import fipy_mesh
+from meshing.fipy_mesh import fipy_mesh, fipy_sheets
 from meshing.image import VoxelImage
 from meshing.voxel import graded_layers, voxel_mesh
 
@@ -116,3 +116,88 @@ def test_a_part_of_a_block_is_refused(mesh) -> None:
         fipy_mesh(replace(mesh, position=mesh.position[::-1]))
     with pytest.raises(MeshError, match="the patches x-low; make it"):
         fipy_mesh(replace(mesh, patches={"x-low": mesh.patches["x-low"]}))
+
+
+@pytest.fixture(scope="module")
+def two_sheets():
+    """Sheet 0 on all cells but the first, sheet 1 on those of phase 0; joined where a cell is on both, to its next."""
+    labels = np.random.default_rng(3).integers(0, 2, (4, 3, 5)).astype(np.uint8)
+    mesh = voxel_mesh(VoxelImage(labels, (1e-6, 2e-6, 3e-6), ("pore", "active")), layers=graded_layers(9e-6, 4, 1e-6))
+    first, second = np.arange(1, mesh.n_cells), np.flatnonzero(mesh.phase == 0)
+    local = np.full((2, mesh.n_cells), -1)
+    local[0, first], local[1, second] = np.arange(first.size), np.arange(second.size) + first.size
+    inner, joints = [], []
+    for sheet in local:
+        live = (sheet[mesh.owner] >= 0) & (sheet[mesh.neighbour] >= 0)
+        inner.append((sheet[mesh.owner[live]], sheet[mesh.neighbour[live]], np.flatnonzero(live)))
+    live = (local[0, mesh.owner] >= 0) & (local[1, mesh.neighbour] >= 0)
+    joints = (local[0, mesh.owner[live]], local[1, mesh.neighbour[live]], np.flatnonzero(live))
+    low, high, face = (np.concatenate(lists) for lists in zip(*inner, joints, strict=True))
+    cells = np.concatenate([first, second])
+    ends = {name: np.flatnonzero(np.isin(cells, mesh.patches[name].cells)) for name in ("x-high", "z-low")}
+    return mesh, cells, np.stack([low, high]), face, ends
+
+
+def test_sheets_have_the_cells_and_faces_that_they_stand_on(two_sheets) -> None:
+    mesh, cells, pairs, face, ends = two_sheets
+    twin = fipy_sheets(mesh, cells, pairs, ends)
+    np.testing.assert_allclose(twin.cellVolumes, mesh.volume[cells], rtol=1e-14)
+    np.testing.assert_allclose(twin.cellCenters.value.T, mesh.centre[cells], rtol=1e-14)
+    inner = slice(face.size)
+    assert np.array_equal(twin.faceCellIDs[:, inner], pairs)
+    assert np.array_equal(np.flatnonzero(twin.interiorFaces.value), np.arange(face.size))
+    np.testing.assert_allclose(twin._faceAreas[inner], mesh.area[face], rtol=1e-13)
+    np.testing.assert_allclose(
+        twin._cellDistances[inner], (mesh.owner_distance + mesh.neighbour_distance)[face], rtol=1e-13
+    )
+    np.testing.assert_allclose(twin._faceToCellDistances[0, inner], mesh.owner_distance[face], rtol=1e-13)
+    np.testing.assert_allclose(twin._faceToCellDistances[1, inner], mesh.neighbour_distance[face], rtol=1e-13)
+    assert np.all(twin.faceNormals[:, inner].sum(axis=0) > 0)
+    start = face.size
+    for name, at in ends.items():
+        patch, here = mesh.patches[name], slice(start, start + at.size)
+        order = np.searchsorted(patch.cells, cells[at], sorter=np.argsort(patch.cells))
+        order = np.argsort(patch.cells)[order]
+        assert np.array_equal(twin.faceCellIDs[0, here], at)
+        np.testing.assert_allclose(twin._faceAreas[here], patch.area[order], rtol=1e-13)
+        np.testing.assert_allclose(twin._cellDistances[here], patch.distance[order], rtol=1e-13)
+        axis, outwards = "xyz".index(name[0]), 1 if name.endswith("high") else -1
+        assert np.all(outwards * (twin.faceCenters.value[axis, here] - mesh.centre[cells[at], axis]) > 0)
+        start += at.size
+    assert start == twin.numberOfFaces
+    assert np.bincount(pairs.ravel()).max() > 6
+
+
+def test_steady_diffusion_on_two_sheets(two_sheets) -> None:
+    """Conductances of either sheet and between them, u = 1 at one end and 0 at the other: FiPy against the network."""
+    from fipy import CellVariable, DiffusionTerm, FaceVariable
+    from fipy.solvers.scipy import LinearLUSolver
+
+    mesh, cells, pairs, _, ends = two_sheets
+    twin = fipy_sheets(mesh, cells, pairs, ends)
+    g = np.random.default_rng(4).uniform(1e-7, 1e-5, twin.numberOfFaces)
+    inner = jump(pairs[0], pairs[1], cells.size)
+    first, last = ends.values()
+    at_ends = np.bincount(np.concatenate([first, last]), g[pairs.shape[1] :], cells.size)
+    source = np.bincount(first, g[pairs.shape[1] : pairs.shape[1] + first.size], cells.size)
+    matrix = inner.T @ sp.diags_array(g[: pairs.shape[1]]) @ inner + sp.diags_array(at_ends)
+    expected = spsolve(sp.csc_array(matrix), source)
+    found, boundary = CellVariable(mesh=twin, value=0.5), np.zeros((2, twin.numberOfFaces), bool)
+    boundary[0, pairs.shape[1] : pairs.shape[1] + first.size] = True
+    boundary[1, pairs.shape[1] + first.size :] = True
+    found.constrain(1.0, boundary[0])
+    found.constrain(0.0, boundary[1])
+    coefficient = FaceVariable(mesh=twin, value=g * twin._cellDistances / twin._faceAreas)
+    DiffusionTerm(coeff=coefficient).solve(var=found, solver=LinearLUSolver(tolerance=1e-14, iterations=20))
+    np.testing.assert_allclose(found.value, expected, rtol=0, atol=1e-10)
+    assert np.ptp(expected) > 0.5
+
+
+def test_sheets_join_neighbours_only(two_sheets) -> None:
+    mesh, cells, pairs, _, ends = two_sheets
+    with pytest.raises(MeshError, match="a face needs neighbouring boxes"):
+        fipy_sheets(mesh, cells, np.array([[0], [2]]), ends)
+    with pytest.raises(MeshError, match="the lower number first"):
+        fipy_sheets(mesh, cells, pairs[::-1], ends)
+    with pytest.raises(MeshError, match="make it with voxel_mesh"):
+        fipy_sheets(replace(mesh, grid_shape=(11, 5, 4)), cells, pairs, ends)

@@ -1,0 +1,31 @@
+"""What finds the state at the end of a step: Newton with block multigrid, or sweeps over FiPy's equations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from battsim.case import ResolvedCase
+from battsim.models.resolved.equations import HalfCell
+from battsim.models.resolved.jacobian import CYCLES, SWEEP_ORDER
+from battsim.solvers.block import BlockSolver
+from meshing.mesh import Mesh
+
+if TYPE_CHECKING:
+    from battsim.run.fipy_root import FipyRoot
+
+Solver: TypeAlias = "BlockSolver | FipyRoot"
+
+LONGEST_STEP = {"newton": np.inf, "fipy": 120.0}
+"""By engine, s at 1 C and inversely more at other rates; FiPy's sweeps converge slowly or not at all in longer ones."""
+
+
+def solver_of(case: ResolvedCase, mesh: Mesh, cell: HalfCell) -> Solver:
+    """The solver that `[model] engine` names."""
+    if case.model.engine == "newton":
+        return BlockSolver(cell.networks, SWEEP_ORDER, cycles=CYCLES, team=cell.team)
+    # imported here: fipy takes seconds and looks at the command line
+    from battsim.run.fipy_root import FipyRoot
+
+    return FipyRoot(mesh, cell)
