@@ -38,3 +38,9 @@ class ResourceError(BattsimError):
     """Memory, disk or time do not suffice."""
 
     exit_code = 7
+
+
+class CheckpointError(BattsimError):
+    """No checkpoint can be gone on from: it is damaged, or belongs to other inputs."""
+
+    exit_code = 9

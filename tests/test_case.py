@@ -272,7 +272,6 @@ REFUSED = [
     # understood, and not there yet
     ("model.kind", "p2d", ['model.kind = "p2d" is not available in this version; use']),
     ("model.cell", "full", ['model.cell = "full" is not available in this version; use']),
-    ("model.engine", "fipy", ['model.engine = "fipy" is not available in this version; use engine = "newton"']),
     ("model.baseline", True, ["model.baseline = true is not available in this version; use baseline = false"]),
     ("protocol.0.step", "hold", ['protocol.0.step = "hold" is not available in this version; use']),
     ("protocol.0.power", "80 W/m^2", ["protocol.0.power is not available in this version; use rate or current"]),

@@ -1,5 +1,7 @@
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,8 +20,19 @@ from battsim import cli
 from battsim.case import Case, load_case
 from battsim.cli.commands import TEMPLATES
 from battsim.cli.guard import Terminated
-from battsim.errors import BattsimError, CaseError, ImpossibleError, InputError, NotConvergedError, ResourceError
-from battsim.output.record import recorded, state_of
+from battsim.errors import (
+    BattsimError,
+    CaseError,
+    CheckpointError,
+    ImpossibleError,
+    InputError,
+    NotConvergedError,
+    ResourceError,
+)
+from battsim.output.checkpoint import Checkpoint, whole
+from battsim.output.checkpoint import save as save_checkpoint
+from battsim.output.record import recorded, state_of, write_json
+from battsim.run.checkpoint import Found, check_finished, stands_at
 from meshing.errors import ImageError, LabelError, MeshError
 from meshing.image import VoxelImage
 from meshing.voxel import voxel_mesh
@@ -57,18 +70,33 @@ def refused(result: Result, code: int, *words: str) -> None:
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """Stands for battsim.run; a test sets what its functions do."""
 
-    def run_case(_: Case, *, results: Path, progress: Callable[[float, str], None] | None) -> dict[str, Any]:
+    def run_case(
+        case: Case, *, results: Path, progress: Callable[[float, str], None] | None, checkpoint: Checkpoint | None
+    ) -> dict[str, Any]:
         with recorded(results, inputs={}, seed=None, threads=1):
             assert progress is not None
+            engine.during()
             progress(0.5, "half way")
+            engine.started_from.append(checkpoint)
+            write_json(results / "case.resolved.json", case.resolved())
+            save_checkpoint(results / "checkpoints", engine.steps, {"time_s": 5.0 * engine.steps}, {})
             if engine.error is not None:
                 raise engine.error
-            (results / "summary.json").write_text("{}")
+            write_json(results / "summary.json", engine.summary)
         return engine.summary
 
-    engine = SimpleNamespace(error=None, summary=SUMMARY, images=[], mesh=None)
+    def find_checkpoint(_: Case, results: Path) -> Found:
+        found, wrong = whole(results / "checkpoints")
+        return Found(found[0] if found else None, tuple(wrong))
+
+    engine = SimpleNamespace(
+        error=None, summary=SUMMARY, images=[], mesh=None, steps=1, started_from=[], during=lambda: None
+    )
     module = ModuleType("battsim.run")
     module.run_case = run_case  # type: ignore[attr-defined]
+    module.find_checkpoint = find_checkpoint  # type: ignore[attr-defined]
+    module.check_finished = check_finished  # type: ignore[attr-defined]
+    module.stands_at = stands_at  # type: ignore[attr-defined]
     module.build_image = engine.images.append  # type: ignore[attr-defined]
     module.build_mesh = lambda _, __: engine.mesh  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "battsim.run", module)
@@ -240,10 +268,94 @@ def test_a_running_run_is_left_alone(case: Path) -> None:
         assert battsim("run", case, "--fresh").exit_code == 0
 
 
+# resume
+
+
+def test_resume_without_results_starts_anew_and_says_so(case: Path, engine: SimpleNamespace) -> None:
+    result = battsim("run", case, "--resume")
+    assert result.exit_code == 0
+    assert "there is nothing to resume, and the run starts anew" in result.stderr
+    assert "capacity_Ah_m2: 12.5" in result.stdout
+    assert engine.started_from == [None]
+
+
+def test_resume_goes_on_from_the_last_checkpoint(case: Path, engine: SimpleNamespace) -> None:
+    engine.error, engine.steps = KeyboardInterrupt(), 7
+    stopped = battsim("run", case)
+    refused(stopped, 130, "its last checkpoint is at t = 35 s", f"battsim run {case} --resume goes on from there")
+    assert state_of(case / "results") == "stopped"
+    # hours may lie in it: it takes a word to throw them away
+    refused(battsim("run", case), 2, "holds checkpoints of a run that did not end", "--resume", "--fresh")
+    engine.error, engine.steps = None, 8
+    result = battsim("run", case, "--resume", "--json")
+    assert only_object(result) == SUMMARY
+    assert result.stderr == ""
+    assert [found and found.number for found in engine.started_from] == [None, 7]
+
+
+def test_resume_after_a_kill(case: Path, engine: SimpleNamespace) -> None:
+    engine.error, engine.steps = KeyboardInterrupt(), 7
+    battsim("run", case)
+    record = json.loads((case / "results" / "run.json").read_text())
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    write_json(case / "results" / "run.json", record | {"state": "running", "pid": other.pid})
+    engine.error = None
+    refused(battsim("run", case, "--resume"), 2, "under way")
+    refused(battsim("run", case), 2, "under way, or was killed; --resume goes on with one that was killed")
+    other.communicate()
+    assert battsim("run", case, "--resume").exit_code == 0
+    assert engine.started_from[-1].number == 7
+
+
+def test_resume_of_a_finished_run_gives_its_summary_again(case: Path, engine: SimpleNamespace) -> None:
+    engine.summary = {**SUMMARY, "capacity_Ah_m2": 11.5}
+    assert battsim("run", case).exit_code == 0
+    record = (case / "results" / "run.json").read_text()
+    write_json(case / "results" / "run.json", json.loads(record) | {"inputs": {"case.toml": "of another comment"}})
+    result = battsim("run", case, "--resume", "--json")
+    assert only_object(result) == engine.summary
+    assert "finished run of this case: there is nothing to resume" in result.stderr
+    assert len(engine.started_from) == 1
+    edit(case, '"1 C"', '"2 C"')
+    refused(battsim("run", case, "--resume"), 9, "case.toml protocol.0.rate was 1.0, and is 2.0", "--fresh")
+    assert len(engine.started_from) == 1
+
+
+def test_a_checkpoint_of_another_case_is_refused(case: Path, engine: SimpleNamespace) -> None:
+    def refuse(_: Case, __: Path) -> Found:
+        raise CheckpointError("belongs to other inputs")
+
+    sys.modules["battsim.run"].find_checkpoint = refuse  # type: ignore[attr-defined]
+    result = battsim("run", case, "--resume", "--json")
+    refused(result, 9, "belongs to other inputs")
+    assert only_object(result) == {"error": "belongs to other inputs", "exit_code": 9}
+    assert engine.started_from == []
+
+
+def test_a_damaged_checkpoint_is_told(case: Path, engine: SimpleNamespace) -> None:
+    engine.error = KeyboardInterrupt()
+    battsim("run", case)
+    save_checkpoint(case / "results" / "checkpoints", 2, {"time_s": 10.0}, {}).write_bytes(b"")
+    engine.error = None
+    result = battsim("run", case, "--resume")
+    assert result.exit_code == 0
+    assert "warning: " in result.stderr
+    assert "checkpoint_00000002.npz is damaged" in result.stderr
+    assert engine.started_from[-1].number == 1
+
+
 @pytest.mark.usefixtures("engine")
-def test_resume_is_refused_by_name(case: Path) -> None:
-    refused(battsim("run", case, "--resume"), 2, "--resume is not available in this version", "--fresh")
+def test_resume_and_fresh_exclude_each_other(case: Path) -> None:
+    refused(battsim("run", case, "--resume", "--fresh"), 2, "choose one")
     assert not (case / "results").exists()
+
+
+def test_fresh_removes_checkpoints(case: Path, engine: SimpleNamespace) -> None:
+    engine.error, engine.steps = KeyboardInterrupt(), 7
+    battsim("run", case)
+    engine.error, engine.steps = None, 1
+    assert battsim("run", case, "--fresh").exit_code == 0
+    assert [path.name for path in (case / "results" / "checkpoints").glob("*.npz")] == ["checkpoint_00000001.npz"]
 
 
 @pytest.mark.parametrize(
@@ -257,6 +369,7 @@ def test_resume_is_refused_by_name(case: Path) -> None:
         (MeshError("m"), 5),
         (NotConvergedError("m"), 6),
         (ResourceError("m"), 7),
+        (CheckpointError("m"), 9),
         (MemoryError("m"), 7),
         (OSError(28, "No space left on device", "file"), 7),
         (PermissionError(13, "Permission denied", "file"), 4),
@@ -276,9 +389,10 @@ def test_exit_codes(case: Path, engine: SimpleNamespace, error: BaseException, c
     assert not (case / "results" / "summary.json").exists()
 
 
-def test_a_failed_run_may_be_repeated(case: Path, engine: SimpleNamespace) -> None:
+def test_a_run_that_failed_before_its_first_checkpoint_may_be_repeated(case: Path, engine: SimpleNamespace) -> None:
     engine.error = NotConvergedError("m")
     assert battsim("run", case).exit_code == 6
+    shutil.rmtree(case / "results" / "checkpoints")
     engine.error = None
     assert battsim("run", case).exit_code == 0
 
@@ -303,29 +417,60 @@ def test_a_bug_without_results_leaves_a_file(case: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
-def test_sigterm_ends_a_run_with_its_record(case: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [(signal.SIGTERM, 143, "error: terminated\n"), (signal.SIGINT, 130, "error: interrupted\n")],
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_ends_a_run_at_its_next_report_and_a_second_one_at_once(
+    case: Path, tmp_path: Path, number: signal.Signals, code: int, told: str, times: int
+) -> None:
     script = tmp_path / "run.py"
     script.write_text(
         "import sys, time, types\n"
         "from battsim import cli\n"
         "from battsim.output.record import recorded\n"
-        "def run_case(case, *, results, progress):\n"
+        "class Unlucky:\n"
+        "    def __del__(self):\n"
+        "        time.sleep(3 if %d == 1 else 60)\n"
+        "def run_case(case, *, results, progress, checkpoint):\n"
         "    with recorded(results, inputs={}, seed=None, threads=1):\n"
+        "        Unlucky()  # an exception that came up in a destructor would be lost\n"
+        "        progress(0.5, 'a step')\n"
         "        time.sleep(60)\n"
         "sys.modules['battsim.run'] = types.ModuleType('battsim.run')\n"
         "sys.modules['battsim.run'].run_case = run_case\n"
+        "sys.modules['battsim.run'].stands_at = lambda results: ''\n"
         f"sys.argv = ['battsim', 'run', {str(case)!r}]\n"
-        "cli.main()\n"
+        "cli.main()\n" % times
     )
     process = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 20
     while state_of(case / "results") != "running" and time.monotonic() < until:
         time.sleep(0.05)
-    process.terminate()
+    time.sleep(0.5)
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.2)
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == 143
-    assert errors == "error: terminated\n"
+    assert process.returncode == code
+    assert errors.startswith("ends after this step; once more: at once\n")
+    assert errors.endswith(told)
     assert state_of(case / "results") == "stopped"
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_signal_that_is_ignored_stays_ignored(case: Path, engine: SimpleNamespace) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        engine.during = lambda: signal.raise_signal(signal.SIGINT)
+        assert battsim("run", case).exit_code == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    engine.during = lambda: signal.raise_signal(signal.SIGINT)
+    assert battsim("run", case, "--fresh").exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 # tortuosity of a case

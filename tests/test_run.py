@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ import tifffile
 
 from battsim.case import Case, load_case, read_case
 from battsim.constants import FARADAY
-from battsim.errors import CaseError
+from battsim.errors import CaseError, NotConvergedError
 from battsim.materials.charge import stoichiometry_at_voltage
 from battsim.materials.library import active_material, electrolyte
 from battsim.materials.types import open_circuit
+from battsim.models.resolved.equations import Evaluation, HalfCell
 from battsim.output.record import state_of
 from battsim.output.tables import read_table
 from battsim.run import build_image, run_case
@@ -364,7 +366,7 @@ def test_a_declared_capacity_is_what_1_c_means(tmp_path: Path) -> None:
 
 
 def test_a_time_is_met_exactly(base: Ran) -> None:
-    assert base.summary["stop"] == {"reason": "time", "step": 0, "time_s": 20.0}
+    assert base.summary["stop"] == {"reason": "time", "step": 0, "time_s": 20.0, "message": None}
     assert base.series["time_s"][-1] == 20.0
     charge = base.summary["current_1C_A_m2"] * 20.0 / 3600.0
     assert base.summary["capacity_Ah_m2"] == pytest.approx(charge, rel=1e-12)
@@ -397,7 +399,7 @@ def test_whichever_end_comes_first(tmp_path: Path, until: dict[str, str], reason
 def test_a_limit_that_is_passed_already_ends_the_step_at_once(tmp_path: Path) -> None:
     protocol = [{"step": "discharge", "rate": "1 C", "until": {"voltage": "4.3 V"}}, DISCHARGE]
     ran = run(tmp_path, protocol=protocol)
-    assert ran.summary["stop"] == {"reason": "time", "step": 1, "time_s": 20.0}
+    assert ran.summary["stop"] == {"reason": "time", "step": 1, "time_s": 20.0, "message": None}
     assert ran.series["step"].tolist()[:2] == [0.0, 1.0]
 
 
@@ -477,9 +479,53 @@ def test_saturation_ends_the_protocol(tmp_path: Path) -> None:
         output={"every": "10 h"},
     )
     assert (ran.summary["stop"]["reason"], ran.summary["stop"]["step"]) == ("solid saturation", 0)
+    told = re.fullmatch(
+        r"solid saturation at t = ([\d.]+) s: the surface is full \(x = (?:0\.99\d{4}|1\.000000)\) in a cell of active "
+        r"([\d.]+) um from the separator; at this current no more charge passes",
+        ran.summary["stop"]["message"],
+    )
+    assert told, ran.summary["stop"]["message"]
+    assert float(told[1]) == pytest.approx(ran.summary["stop"]["time_s"], rel=1e-5)
+    # active material begins behind two layers of pore, and its first layer fills first
+    assert float(told[2]) == 2.5
     assert ran.series["x_surf_max"][-1] > 0.99
     # 1800 s take x from 0.27 to 0.9084; up to x = 1 is left what the mean lags behind the surface
     assert 1800.0 < ran.summary["stop"]["time_s"] < 1800.0 * (1.0 - 0.27) / (0.9084 - 0.27)
+
+
+def test_what_cannot_be_solved_is_told_by_step_field_and_place(
+    tmp_path: Path, voxels: VoxelImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A material that has no value from some composition on; steps shrink towards it, and then there is an error."""
+    evaluate = HalfCell.evaluate
+
+    def undefined(cell: HalfCell, u: np.ndarray, *args: Any, **keys: Any) -> Evaluation:
+        evaluation = evaluate(cell, u, *args, **keys)
+        if u[cell.layout.x].mean() > 0.272:
+            # the pore voxel farthest from the separator
+            pores = np.flatnonzero(voxels.labels.reshape(-1) == 0) + 3 * voxels.labels[0].size
+            [at] = np.flatnonzero(cell.network.electrolyte_cells == pores[-1])
+            evaluation.residual[cell.layout.phi_e][at] = np.nan
+        return evaluation
+
+    monkeypatch.setattr(HalfCell, "evaluate", undefined)
+    with pytest.raises(NotConvergedError) as failure:
+        run(tmp_path)
+    told = re.fullmatch(
+        rf"{re.escape(str(tmp_path))}/case.toml: protocol.0: at t = ([\d.]+) s, after (\d+) steps, no step of 1e-05 s "
+        r"or more converges \(.*not finite.*; the residual is largest in phi_e of a cell of pore ([\d.]+) um from the "
+        r"separator\); raise .*",
+        str(failure.value),
+    )
+    assert told, failure.value
+    assert failure.value.exit_code == 6
+    series = read_table(tmp_path / "results" / "timeseries.csv")
+    assert float(told[1]) == pytest.approx(series["time_s"][-1], rel=1e-5)
+    assert int(told[2]) == len(series["time_s"]) - 1
+    assert series["x_mean"][-1] == pytest.approx(0.272, abs=1e-6)
+    assert float(told[3]) == np.flatnonzero((voxels.labels == 0).any(axis=(1, 2)))[-1] + 0.5
+    assert state_of(tmp_path / "results") == "failed"
+    assert not (tmp_path / "results" / "summary.json").exists()
 
 
 # what is left on disk
@@ -488,8 +534,39 @@ def test_saturation_ends_the_protocol(tmp_path: Path) -> None:
 def test_fields_are_saved_at_multiples_and_at_both_ends(tmp_path: Path) -> None:
     ran = run(tmp_path, output={"every": "8 s", "fields": ["phi_e"]})
     assert ran.fields.time_values == [0.0, 8.0, 16.0, 20.0]
-    assert {8.0, 16.0} <= set(ran.series["time_s"])
+    assert not {8.0, 16.0} & set(ran.series["time_s"])
     assert set(ran.fields.read()[0].cell_data) == {"phi_e [V]", "phase"}
+
+
+def test_a_time_that_the_end_all_but_meets_is_the_end(tmp_path: Path) -> None:
+    """Names of files tell milliseconds: 19.9996 s and 20 s would be the same one."""
+    ran = run(tmp_path, output={"every": 9.9998, "fields": ["c_e"]})
+    assert ran.fields.time_values == [0.0, 9.9998, 20.0]
+    assert len(list((tmp_path / "results" / "fields").glob("*.vti"))) == 3
+
+
+TOLERANCES = {"c_e": 0.5, "phi_e": 1e-4, "c_s": 5.0, "phi_s": 1e-4, "j": 0.02}
+"""About twice what was found, which is less than what the steps' own errors amount to; c_s moves by 60 in a second."""
+
+
+@pytest.mark.parametrize("every", [0.02, 1.3, 19.9996])
+def test_fields_between_steps_are_those_of_a_run_that_ends_there(tmp_path: Path, every: float) -> None:
+    """Interpolated after 0.02 s, 1.3 s and almost 20 s of a discharge at 2 C, against steps that end at that time."""
+    rate = {"step": "discharge", "rate": "2 C"}
+    fields = ["c_e", "phi_e", "c_s", "phi_s", "j"]
+    passes = [{**rate, "until": {"time": 2.9 * every}}]
+    through = run(tmp_path / "a", protocol=passes, output={"every": every, "fields": fields})
+    lands = [{**rate, "until": {"time": every}}]
+    onto = run(tmp_path / "b", protocol=lands, output={"every": None, "fields": fields})
+    assert every not in through.series["time_s"]
+    reader = through.fields
+    reader.set_active_time_value(every)
+    between = reader.read()[0].cell_data
+    for name, tolerance in TOLERANCES.items():
+        [key] = [key for key in between if key.split(" [")[0] == name]
+        exact = onto.last(name)
+        found = np.asarray(between[key]).reshape(exact.shape, order="F")
+        assert np.nanmax(np.abs(found - exact)) <= tolerance, name
 
 
 def test_without_an_interval_only_the_ends_of_steps_are_saved(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ class HalfCellModel(Table):
     kind: Literal["resolved"]
     cell: Literal["half"] = "half"
     baseline: Literal[False] = False
-    engine: Literal["newton"] = "newton"
+    engine: Literal["newton", "fipy"] = "newton"
 
 
 class TortuosityModel(Table):

@@ -25,8 +25,6 @@ def _requests(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"[{table}]", _HALF
     if model.get("baseline") is True:
         yield "model.baseline = true", "baseline = false"
-    if model.get("engine") == "fipy":
-        yield 'model.engine = "fipy"', 'engine = "newton"'
     if "p2d" in _table(data, "solver"):
         yield "[solver.p2d]", "[solver] with time_rtol and threads"
     yield from _materials(_table(data, "materials"))

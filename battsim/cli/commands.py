@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -12,9 +13,11 @@ import typer
 from battsim.cli.guard import RESULTS, TERMINATED, AnsweredError, Terminated, UsageError, guarded
 from battsim.cli.options import ImageOptions
 from battsim.cli.show import print_json, print_summary, progress_of, terminal_progress
+from battsim.cli.stop import ended_by_signals
 
 if TYPE_CHECKING:
     from battsim.case import Case
+    from battsim.output.checkpoint import Checkpoint
     from meshing.mesh import Mesh
 
 TEMPLATES = ("half-cell", "tortuosity")
@@ -35,7 +38,9 @@ CaseDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="Case directo
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 AllowOutside = Annotated[bool, typer.Option("--allow-outside", help="Let the case name files outside its directory.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the results that are there and start anew.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from a checkpoint (not available in this version).")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last checkpoint, as if the run had never been interrupted.")
+]
 
 
 def main() -> None:
@@ -124,7 +129,7 @@ def validate(directory: CaseDirectory, allow_outside: AllowOutside = False, as_j
     typer.echo(f"{directory}: valid ({_kind(case)}; image from {source}; phases {', '.join(case.image.phases)})")
 
 
-@app.command(epilog="Example: battsim run mycase --fresh")
+@app.command(epilog="Examples: battsim run mycase   |   battsim run mycase --resume")
 @guarded
 def run(
     directory: CaseDirectory,
@@ -134,12 +139,14 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a case; writes DIR/results."""
-    if resume:
-        raise UsageError("--resume is not available in this version: no checkpoints are written; use --fresh")
-    _run(directory, fresh, allow_outside, as_json)
+    if resume and fresh:
+        raise UsageError("--resume goes on with the results that --fresh removes; choose one")
+    _run(directory, resume, fresh, allow_outside, as_json)
 
 
-def _run(directory: Path, fresh: bool, allow_outside: bool, as_json: bool, kind: str | None = None) -> None:
+def _run(
+    directory: Path, resume: bool, fresh: bool, allow_outside: bool, as_json: bool, kind: str | None = None
+) -> None:
     """Loads, runs and reports a case; with `kind`, only of that kind."""
     from battsim.case import load_case
 
@@ -147,11 +154,12 @@ def _run(directory: Path, fresh: bool, allow_outside: bool, as_json: bool, kind:
     if kind is not None and _kind(case) != kind:
         raise UsageError(f'{directory} has model.kind = "{_kind(case)}", not "{kind}"; use battsim run {directory}')
     results = directory / RESULTS
-    _make_room(results, fresh)
-    from battsim.run import run_case
-
-    with progress_of(results) as progress:
-        summary = run_case(case, results=results, progress=progress)
+    summary = _finished(case, results) if resume else None
+    if summary is None:
+        checkpoint = _to_go_on_from(case, results) if resume else None
+        if not resume:
+            _make_room(results, fresh)
+        summary = _compute(case, results, checkpoint)
     if as_json:
         print_json(summary)
         return
@@ -159,8 +167,62 @@ def _run(directory: Path, fresh: bool, allow_outside: bool, as_json: bool, kind:
     typer.echo(f"results in {results}")
 
 
+def _compute(case: Case, results: Path, checkpoint: Checkpoint | None) -> Mapping[str, Any]:
+    """Summary of a run from its start or from a checkpoint; an interruption says what can be gone on from."""
+    from battsim.run import run_case, stands_at
+
+    try:
+        with progress_of(results) as show, ended_by_signals() as end_if_asked:
+
+            def progress(share: float, message: str) -> None:
+                show(share, message)
+                end_if_asked()
+
+            return run_case(case, results=results, progress=progress, checkpoint=checkpoint)
+    except (KeyboardInterrupt, Terminated):
+        place = stands_at(results)
+        if place:
+            typer.echo(f"{results}: {place}; battsim run {results.parent} --resume goes on from there", err=True)
+        raise
+
+
+def _finished(case: Case, results: Path) -> Mapping[str, Any] | None:
+    """Summary of a run of the case that has nothing left to do; None where it is not finished."""
+    import json
+
+    from battsim.output.record import state_of
+
+    if state_of(results) != "done":
+        return None
+    from battsim.run import check_finished
+
+    check_finished(case, results)
+    typer.echo(f"{results} holds a finished run of this case: there is nothing to resume", err=True)
+    summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
+    assert isinstance(summary, dict)
+    return summary
+
+
+def _to_go_on_from(case: Case, results: Path) -> Checkpoint | None:
+    """The checkpoint that a run which was interrupted left; None, and room for a new run, where it left none."""
+    from battsim.output.record import clear, runs_elsewhere
+    from battsim.run import find_checkpoint
+
+    if runs_elsewhere(results):
+        raise UsageError(f"{results} belongs to a run that is under way; wait for it, or stop it")
+    found = find_checkpoint(case, results)
+    for note in found.notes:
+        typer.echo(f"warning: {note}", err=True)
+    if found.checkpoint is None:
+        typer.echo(f"{results} holds no checkpoint: there is nothing to resume, and the run starts anew", err=True)
+        if results.is_dir():
+            clear(results)
+    return found.checkpoint
+
+
 def _make_room(results: Path, fresh: bool) -> None:
-    """An empty place for results; refuses to replace a finished or a running one without --fresh."""
+    """An empty place for results; without --fresh refuses to replace a finished, a running or an unfinished run."""
+    from battsim.output import checkpoint
     from battsim.output.record import clear, state_of
 
     state = state_of(results)
@@ -168,7 +230,13 @@ def _make_room(results: Path, fresh: bool) -> None:
         raise UsageError(f"{results} holds a finished run, which is left as it is; --fresh removes it and starts anew")
     if not fresh and state == "running":
         raise UsageError(
-            f"{results} belongs to a run that is under way, or was killed; --fresh removes it and starts anew"
+            f"{results} belongs to a run that is under way, or was killed; --resume goes on with one that was killed, "
+            "--fresh removes it and starts anew"
+        )
+    if not fresh and checkpoint.any_in(results / checkpoint.FOLDER):
+        raise UsageError(
+            f"{results} holds checkpoints of a run that did not end; --resume goes on from them, --fresh removes them "
+            "and starts anew"
         )
     if results.is_dir():
         clear(results)
@@ -227,7 +295,7 @@ def tortuosity(
     if (target / "case.toml").is_file() or (target.is_dir() and phase is None and conductivity is None):
         if options.given:
             raise UsageError(f"{', '.join(options.given)}: goes with an image; {target} says it in case.toml")
-        _run(target, fresh, allow_outside, as_json, kind="tortuosity")
+        _run(target, False, fresh, allow_outside, as_json, kind="tortuosity")
         return
     from battsim.cli.image_transport import image_tortuosity
 

@@ -42,6 +42,13 @@ class FieldWriter:
         Number of these layers.
     orientation
         How the image was turned into cell axes; the files are in case axes.
+    saved
+        Times (s) and names of the files that are there already and stay; all others of the series are removed.
+
+    Attributes
+    ----------
+    saved
+        Times (s) and names of the files so far.
 
     Raises
     ------
@@ -58,6 +65,7 @@ class FieldWriter:
         *,
         n_layers: int,
         orientation: Orientation,
+        saved: Sequence[tuple[float, str]] = (),
     ) -> None:
         unknown = [name for name in fields if name not in UNITS]
         if unknown:
@@ -77,6 +85,7 @@ class FieldWriter:
             "phi_s": _voxels(network.electronic_cells, first),
         }
         directory.mkdir(parents=True, exist_ok=True)
+        self.saved = cut_series(directory, saved)
 
     def save(self, time_s: float, u: Floats, reference: float, evaluation: Evaluation) -> Path:
         """Writes the state at a time (s) and adds it to the series; returns its file.
@@ -89,6 +98,7 @@ class FieldWriter:
         }
         write_vti(path, {**fields, "phase": self._phase}, self._voxel_size)
         append_pvd(self._directory / SERIES, time_s, path)
+        self.saved = (*(entry for entry in self.saved if entry[0] < time_s), (time_s, path.name))
         return path
 
     def fields(self, u: Floats, reference: float, evaluation: Evaluation) -> Mapping[str, NDArray[np.float32]]:
@@ -115,6 +125,22 @@ class FieldWriter:
         field = np.full(self._shape, np.nan, np.float32)
         field.reshape(-1)[voxel] = values[selected]
         return self._orientation.restore(field)
+
+
+def cut_series(directory: Path, saved: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
+    """The saved times (s) and files whose files are there, in a series of these alone; every other file is removed.
+
+    A file that is gone, since somebody needed the room, leaves the series.
+    """
+    kept = tuple((time, name) for time, name in saved if (directory / name).is_file())
+    names = {name for _, name in kept}
+    for path in [*directory.glob("t_*.vti"), *directory.glob(".*.part.*")]:
+        if path.name not in names:
+            path.unlink()
+    (directory / SERIES).unlink(missing_ok=True)
+    for time, name in kept:
+        append_pvd(directory / SERIES, time, directory / name)
+    return kept
 
 
 def _voxels(cells: NDArray[np.int32], first: int) -> tuple[Ints, Ints]:

@@ -55,8 +55,10 @@ class Record:
     ----------
     inputs
         sha256 of each input file, by the key of the case file that names it.
+    resumed_from_s
+        Time in the run, s, from which this process went on; None where it began.
     wall_s, cpu_s
-        Since the start of the run; None while it is running.
+        Since this process began or went on; None while it is running.
     peak_memory_bytes
         Of the whole process so far.
     error
@@ -72,6 +74,7 @@ class Record:
     threads: int
     pid: int
     started: str
+    resumed_from_s: float | None = None
     wall_s: float | None = None
     cpu_s: float | None = None
     peak_memory_bytes: int | None = None
@@ -79,7 +82,9 @@ class Record:
 
 
 @contextmanager
-def recorded(results: Path, *, inputs: Mapping[str, Path], seed: int | None, threads: int) -> Iterator[None]:
+def recorded(
+    results: Path, *, inputs: Mapping[str, Path], seed: int | None, threads: int, resumed_from_s: float | None = None
+) -> Iterator[None]:
     """Writes run.json before and after the block: done, stopped (interrupted) or failed, whatever it raises.
 
     Parameters
@@ -92,10 +97,14 @@ def recorded(results: Path, *, inputs: Mapping[str, Path], seed: int | None, thr
         Of the recipe; None where nothing is random.
     threads
         That the solvers may use.
+    resumed_from_s
+        Time in the run, s, of the checkpoint that it goes on from; None where it begins.
     """
     results.mkdir(parents=True, exist_ok=True)
+    for part in results.glob(".*.part"):  # what a process that was killed left half written
+        part.unlink(missing_ok=True)
     began, cpu_began = time.perf_counter(), time.process_time()
-    record = _begin(inputs, seed, threads)
+    record = replace(_begin(inputs, seed, threads), resumed_from_s=resumed_from_s)
     write_json(results / RECORD_FILE, asdict(record))
 
     def finish(state: State, error: str | None = None) -> None:
@@ -122,6 +131,22 @@ def state_of(results: Path) -> State | None:
         state = record.get("state") if isinstance(record, dict) else None
         return state if state in ("running", "done", "stopped", "failed") else None
     return None
+
+
+def runs_elsewhere(results: Path) -> bool:
+    """Whether another process of this machine, the one that the record names, still works on the results."""
+    if state_of(results) != "running":
+        return False
+    record = json.loads((results / RECORD_FILE).read_text(encoding="utf-8"))
+    try:
+        pid, started = int(record["pid"]), datetime.fromisoformat(record["started"]).timestamp()
+        if pid == os.getpid():
+            return False
+        process = psutil.Process(pid)
+        # a process that was there before the run began is the run; the record's time is cut to seconds
+        return bool(process.create_time() < started + 2.0 and process.status() != psutil.STATUS_ZOMBIE)
+    except (KeyError, TypeError, ValueError, psutil.NoSuchProcess):
+        return False
 
 
 def clear(results: Path) -> None:
@@ -181,6 +206,11 @@ def sha256(file: Path) -> str:
 
 def peak_memory_bytes() -> int:
     """The most memory that this process held so far, bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # unlike getrusage, whose peak a process inherits from the one that started it
+        line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM:")), None)
+        if line is not None:
+            return 1024 * int(line.split()[1])
     try:
         import resource
     except ImportError:  # Windows
@@ -213,15 +243,25 @@ def git_commit(root: Path) -> str | None:
 def _begin(inputs: Mapping[str, Path], seed: int | None, threads: int) -> Record:
     return Record(
         state="running",
-        version=_version("battsim") or "unknown",
+        version=battsim_version(),
         git_commit=git_commit(Path(__file__).resolve().parents[2]),
         inputs={key: sha256(file) for key, file in inputs.items()},
         seed=seed,
-        libraries={"python": platform.python_version()} | {name: v for name in LIBRARIES if (v := _version(name))},
+        libraries=library_versions(),
         threads=threads,
         pid=os.getpid(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def battsim_version() -> str:
+    """Version of this package, "unknown" where it is not installed."""
+    return _version("battsim") or "unknown"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of LIBRARIES."""
+    return {"python": platform.python_version()} | {name: v for name in LIBRARIES if (v := _version(name))}
 
 
 def _version(package: str) -> str | None:

@@ -11,20 +11,31 @@ from threadpoolctl import threadpool_limits
 from battsim.case import Case, ResolvedCase, TortuosityCase, files_of
 from battsim.case.load import CASE_FILE
 from battsim.errors import CaseError, NotConvergedError
+from battsim.output.checkpoint import Checkpoint
 from battsim.output.record import recorded, write_json
 from battsim.run.build import build_image, build_mesh
+from battsim.run.checkpoint import check_finished, find_checkpoint, inputs_of, stands_at
 from battsim.run.half_cell import draw_half_cell, run_half_cell
 from battsim.run.place import named_after
 from battsim.run.tortuosity import run_tortuosity
 
-__all__ = ["build_image", "build_mesh", "run_case"]
+__all__ = ["build_image", "build_mesh", "check_finished", "find_checkpoint", "run_case", "stands_at"]
 
 
-def run_case(case: Case, *, results: Path, progress: Callable[[float, str], None] | None = None) -> dict[str, Any]:
+def run_case(
+    case: Case,
+    *,
+    results: Path,
+    progress: Callable[[float, str], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, Any]:
     """Summary of a case; everything else it finds is written to `results` on the way.
 
     `summary.json` is written last, so that a run that fails leaves none; only a run whose balances do not close leaves
     one, with null for every number that they discredit.
+
+    A run in time goes on from `checkpoint`, as `find_checkpoint(case, results)` finds it, and ends with the tables,
+    fields and summary of a run that was never interrupted, bit for bit.
 
     Raises
     ------
@@ -42,12 +53,18 @@ def run_case(case: Case, *, results: Path, progress: Callable[[float, str], None
     # times as long on a machine that has other work
     with (
         threadpool_limits(limits=1, user_api="blas"),
-        recorded(results, inputs=inputs, seed=seed, threads=case.solver.threads),
+        recorded(
+            results,
+            inputs=inputs,
+            seed=seed,
+            threads=case.solver.threads,
+            resumed_from_s=None if checkpoint is None else checkpoint.content["time_s"],
+        ),
         named_after(case),
     ):
         write_json(results / "case.resolved.json", case.resolved())
         if isinstance(case, ResolvedCase):
-            summary = run_half_cell(case, results, report)
+            summary = run_half_cell(case, results, report, inputs_of(case), checkpoint)
         else:
             summary = run_tortuosity(case, results, report)
         write_json(results / "summary.json", summary)

@@ -140,3 +140,29 @@ def test_a_field_of_another_name_is_refused(case, tmp_path):
     _, orientation, mesh, cell, _ = case
     with pytest.raises(CaseError, match=r"output.fields: 'temperature' is no field; choose from c_e, phi_e"):
         FieldWriter(tmp_path, ("c_e", "temperature"), cell, mesh, n_layers=2, orientation=orientation)
+
+
+def test_a_series_goes_on_behind_the_files_that_are_kept(case, tmp_path):
+    _, orientation, mesh, cell, state = case
+    settings = {"n_layers": len(LAYERS), "orientation": orientation}
+    writer = FieldWriter(tmp_path, ("c_e",), cell, mesh, **settings)
+    for time in (0.0, 5.0, 10.0, 10.0, 15.0):
+        writer.save(time, *state)
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert [time for time, _ in writer.saved] == [0.0, 5.0, 10.0, 15.0]
+    (tmp_path / ".t_000000020.000.part.vti").write_bytes(b"half")
+    (tmp_path / "mine.vti").write_bytes(b"mine")
+    again = FieldWriter(tmp_path, ("c_e",), cell, mesh, saved=writer.saved[:2], **settings)
+    listed = re.findall(r'file="([^"]+)"', (tmp_path / "fields.pvd").read_text())
+    assert listed == ["t_000000000.000.vti", "t_000000005.000.vti"]
+    assert {path.name for path in tmp_path.iterdir()} == {*listed, "fields.pvd", "mine.vti"}
+    for time in (10.0, 15.0):
+        again.save(time, *state)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "mine.vti"} == whole
+    # a file that somebody removed leaves the series, and is no reason to stop
+    (tmp_path / "t_000000005.000.vti").unlink()
+    assert [time for time, _ in FieldWriter(tmp_path, ("c_e",), cell, mesh, saved=again.saved, **settings).saved] == [
+        0.0,
+        10.0,
+        15.0,
+    ]

@@ -1,13 +1,25 @@
 import json
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from battsim.errors import NotConvergedError
-from battsim.output.record import clear, git_commit, plain, recorded, sha256, state_of, write_json
+from battsim.output.record import (
+    clear,
+    git_commit,
+    plain,
+    recorded,
+    runs_elsewhere,
+    sha256,
+    state_of,
+    write_json,
+)
 from meshing.errors import MeshError
 
 
@@ -69,6 +81,7 @@ def test_run_is_recorded_at_start_and_end(tmp_path: Path) -> None:
         np.ones(10**6)
     after = read(results)
     assert (during["state"], after["state"]) == ("running", "done")
+    assert after["resumed_from_s"] is None
     assert state_of(results) == "done"
     assert during["wall_s"] is None
     # the digest of "abc" is a test vector of FIPS 180
@@ -95,6 +108,36 @@ def test_how_a_run_ended_is_recorded(tmp_path: Path, error: BaseException, state
     with pytest.raises(type(error)), recorded(tmp_path, inputs={}, seed=None, threads=1):
         raise error
     assert (read(tmp_path)["state"], read(tmp_path)["error"]) == (state, message)
+
+
+def test_a_run_that_goes_on_says_from_when_and_clears_up(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.abc.part").write_text("half")
+    with recorded(tmp_path, inputs={}, seed=None, threads=1, resumed_from_s=12.5):
+        assert read(tmp_path)["resumed_from_s"] == 12.5
+    assert read(tmp_path)["resumed_from_s"] == 12.5
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_record_tells_whether_its_process_still_runs(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with recorded(tmp_path, inputs={}, seed=None, threads=1):
+        record = read(tmp_path)
+        assert not runs_elsewhere(tmp_path)  # that is this process
+        write_json(tmp_path / "run.json", {**record, "pid": other.pid})
+        assert runs_elsewhere(tmp_path)
+        # the number was given to another process since
+        write_json(tmp_path / "run.json", {**record, "pid": other.pid, "started": "2020-01-01T00:00:00+00:00"})
+        assert not runs_elsewhere(tmp_path)
+        write_json(tmp_path / "run.json", {**record, "pid": other.pid})
+        other.kill()
+        while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert not runs_elsewhere(tmp_path)
+        other.communicate()
+        assert not runs_elsewhere(tmp_path)
+    write_json(tmp_path / "run.json", {**read(tmp_path), "pid": os.getppid()})
+    assert not runs_elsewhere(tmp_path)  # it is done
+    assert not runs_elsewhere(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"state": "odd"}', '{"state": 3}'])

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from battsim.errors import CheckpointError
 from battsim.output.tables import TableWriter, read_table
 from battsim.post.cell import STEPS_COLUMNS, TIMESERIES_COLUMNS
 
@@ -46,3 +47,44 @@ def test_columns_of_the_contract() -> None:
     assert len(TIMESERIES_COLUMNS) == len(set(TIMESERIES_COLUMNS)) == 20
     assert sum(name.startswith("loss_") for name in TIMESERIES_COLUMNS) == 6
     assert {"dt_s", "newton_iterations", "linear_iterations", "residual", "lithium_imbalance"} <= set(STEPS_COLUMNS)
+
+
+def test_a_table_goes_on_behind_the_rows_that_are_kept(tmp_path: Path) -> None:
+    file, whole = tmp_path / "t.csv", tmp_path / "whole.csv"
+    rows = [{"a": 1.0 / (k + 1), "b": None if k % 3 else k} for k in range(9)]
+    for path in (file, whole):
+        with TableWriter(path, ("a", "b")) as table:
+            for row in rows:
+                table.append(row)
+            assert table.rows == 9
+    with file.open("a") as stream:
+        stream.write("0.1,")  # a process that was killed leaves half a row
+    for kept in (7, 7, 0):
+        with TableWriter(file, ("a", "b"), kept) as table:
+            assert table.rows == kept
+            assert len(read_table(file)["a"]) == kept
+            table.append(rows[kept])
+            assert table.rows == kept + 1
+    with TableWriter(file, ("a", "b"), 1) as table:
+        for row in rows[1:]:
+            table.append(row)
+    assert file.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "is missing, of which 2 rows"),
+        ("a,b\n1,2\n3,", "has 1 whole rows, of which 2"),
+        ("a,b\n1,2\n", "has 1 whole rows"),
+        ("a,c\n1,2\n3,4\n", "does not begin with the columns"),
+        ("", "has 0 whole rows"),
+    ],
+)
+def test_a_table_that_lacks_what_is_to_be_kept_is_refused(tmp_path: Path, text: str | None, words: str) -> None:
+    file = tmp_path / "t.csv"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(CheckpointError, match=words):
+        TableWriter(file, ("a", "b"), 2)
+    assert text is None or file.read_text() == text
