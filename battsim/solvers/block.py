@@ -80,10 +80,16 @@ class BlockSolver:
         self._fresh = [True] * len(self._fresh)
 
     def solve(self, jacobian: BlockJacobian, rhs: Floats, rtol: float) -> tuple[Floats, int, bool]:
-        """The solution of J x = rhs, the Krylov iterations, and whether the true residual fell below rtol."""
+        """The solution of J x = rhs, the Krylov iterations, and whether the true residual fell below rtol.
+
+        NaN, and False, for a Jacobian that is not finite.
+        """
         started = perf_counter()
+        numbers = jacobian.conductance, jacobian.ground
+        if not all(np.isfinite(values).all() for kind in numbers for values in kind):
+            return np.full(rhs.size, np.nan), 0, False
         self._diagonal = []
-        for block, (conductance, ground) in enumerate(zip(jacobian.conductance, jacobian.ground, strict=True)):
+        for block, (conductance, ground) in enumerate(zip(*numbers, strict=True)):
             coupled = bool(conductance.any())
             self._diagonal.append(None if coupled else ground)
             if coupled:

@@ -112,3 +112,12 @@ def test_time_is_accounted_for():
     solver.solve(jacobian, rhs, 1e-9)
     assert 0.0 < solver.seconds["application"] < solver.seconds["solve"]
     assert 0.0 < solver.seconds["set-up"] < solver.seconds["solve"]
+
+
+def test_a_jacobian_that_is_not_finite_is_not_solved():
+    jacobian, networks, rhs = system()
+    spoiled = tuple(np.where(np.arange(g.size) == 3, np.nan, g) for g in jacobian.conductance)
+    x, count, solved = BlockSolver(networks, (0, 1)).solve(replace(jacobian, conductance=spoiled), rhs, 1e-9)
+    assert not solved
+    assert count == 0
+    assert np.isnan(x).all()
