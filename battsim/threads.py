@@ -7,13 +7,15 @@ No result depends on the number of threads: ranges are independent of each other
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from itertools import count
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from battsim.workers import Worker
 
 T = TypeVar("T")
 
@@ -30,26 +32,31 @@ class Team:
         if threads < 1:
             raise ValueError(f"threads = {threads}; at least 1 is needed")
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads - 1, "battsim") if threads > 1 else None
+        self._workers: list[Worker] = []
+        if threads > 1:
+            from battsim.workers import Worker  # imported here: it loads numba
+
+            self._workers = [Worker(f"battsim {k}") for k in range(1, threads)]
 
     def __enter__(self) -> Team:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
 
     def run(self, kernel: Callable[..., None], count: int, size: int, *arguments: Any) -> None:
         """Call `kernel(start, stop, *arguments)` on parts of range(count) that hold `size` elements together."""
-        parts = min(self.threads, count, max(1, size // SMALLEST_SHARE))
-        if self._pool is None or parts < 2:
+        parts = min(len(self._workers) + 1, count, max(1, size // SMALLEST_SHARE))
+        if parts < 2:
             kernel(0, count, *arguments)
             return
         bounds = [count * part // parts for part in range(parts + 1)]
-        others = [self._pool.submit(kernel, bounds[k], bounds[k + 1], *arguments) for k in range(1, parts)]
-        kernel(bounds[0], bounds[1], *arguments)
-        for other in others:
-            other.result()
+        others = self._workers[: parts - 1]
+        for worker, start, stop in zip(others, bounds[1:-1], bounds[2:], strict=True):
+            worker.begin(kernel, start, stop, *arguments)
+        _finish(others, lambda: kernel(bounds[0], bounds[1], *arguments))
 
     def map(self, function: Callable[[slice], T], size: int) -> list[T]:
         """What `function` returns for each part of range(size), in order; the parts do not depend on the threads.
@@ -57,7 +64,7 @@ class Team:
         For functions that spend their time in numpy, which releases the interpreter's lock.
         """
         parts = [slice(start, min(start + PART, size)) for start in range(0, max(size, 1), PART)]
-        if self._pool is None or len(parts) == 1:
+        if not self._workers or len(parts) == 1:
             return [function(part) for part in parts]
         results: list[Any] = [None] * len(parts)
         numbers = count()  # next() of it is one step of the interpreter: no two threads get the same number
@@ -66,11 +73,23 @@ class Team:
             while (k := next(numbers)) < len(parts):
                 results[k] = function(parts[k])
 
-        others = [self._pool.submit(work) for _ in range(min(self.threads, len(parts)) - 1)]
-        work()
-        for other in others:
-            other.result()
+        others = self._workers[: len(parts) - 1]
+        for worker in others:
+            worker.begin(work)
+        _finish(others, work)
         return results
+
+
+def _finish(workers: Sequence[Worker], own: Callable[[], None]) -> None:
+    """Do the caller's own part and wait for all others, whatever becomes of any; raise the first error."""
+    errors = []
+    for part in (own, *(worker.finish for worker in workers)):
+        try:
+            part()
+        except BaseException as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def joined(parts: Sequence[T]) -> T:

@@ -128,7 +128,7 @@ def assert_sound(results: Path, summary: dict[str, Any]) -> None:
 def test_five_minutes_at_1_c(tmp_path: Path, cathode: Path) -> None:
     labels = tifffile.imread(cathode)[CROP]
     summary = half_cell(tmp_path, labels, '{ time = "300 s" }')
-    assert summary["stop"] == {"reason": "time", "step": 0, "time_s": 300.0}
+    assert summary["stop"] == {"reason": "time", "step": 0, "time_s": 300.0, "message": None}
     assert summary["capacity_Ah_m2"] == pytest.approx(summary["current_1C_A_m2"] / 12.0, rel=1e-9)
     assert summary["thickness_m"] == pytest.approx(32 * 398e-9, rel=1e-9)
     assert_sound(tmp_path / "results", summary)
