@@ -55,7 +55,7 @@ class PyamgSolver:
 
         def sweep(r):
             started = perf_counter()
-            z = np.zeros_like(r)
+            z = np.zeros(r.size)
             for k in self._order:
                 here = matrix.slices[k]
                 others = np.empty_like(z[here])
@@ -68,7 +68,7 @@ class PyamgSolver:
         n = rhs.size
         # right-preconditioned, as battsim's: what falls is the true residual
         y, _ = gmres(
-            LinearOperator((n, n), matvec=lambda v: whole @ sweep(v)),
+            LinearOperator((n, n), matvec=lambda v: whole @ sweep(v), dtype=np.float64),
             rhs,
             rtol=rtol,
             restart=RESTART,
