@@ -19,30 +19,9 @@ Ints = NDArray[np.int32]
 
 def jump(owner: Ints, neighbour: Ints, n_cells: int) -> sp.csr_array:
     """Matrix J with (J u)_f = u_owner - u_neighbour, shape (n_faces, n_cells)."""
-    return _two_per_row(owner, neighbour, 1.0, -1.0, n_cells)
-
-
-def mean(owner: Ints, neighbour: Ints, n_cells: int) -> sp.csr_array:
-    """Matrix M with (M u)_f = (u_owner + u_neighbour) / 2, shape (n_faces, n_cells)."""
-    return _two_per_row(owner, neighbour, 0.5, 0.5, n_cells)
-
-
-def gather(cells: Ints, n_cells: int) -> sp.csr_array:
-    """Matrix G with (G u)_k = u_cells[k], shape (n, n_cells); its transpose sums face values into cells."""
-    n = cells.size
-    return sp.csr_array((np.ones(n), cells, np.arange(n + 1)), shape=(n, n_cells))
-
-
-def _two_per_row(first: Ints, second: Ints, a: float, b: float, n_cells: int) -> sp.csr_array:
-    n = first.size
-    columns = np.stack([first, second], axis=1).ravel()
-    values = np.tile([a, b], n)
-    return sp.csr_array((values, columns, np.arange(0, 2 * n + 1, 2)), shape=(n, n_cells))
-
-
-def divergence(owner: Ints, neighbour: Ints, flux: Floats, n_cells: int) -> Floats:
-    """J^T f without the matrix: what leaves each cell through its faces, shape (n_cells,)."""
-    return np.asarray(np.bincount(owner, flux, n_cells) - np.bincount(neighbour, flux, n_cells), dtype=np.float64)
+    n = owner.size
+    columns = np.stack([owner, neighbour], axis=1).ravel()
+    return sp.csr_array((np.tile([1.0, -1.0], n), columns, np.arange(0, 2 * n + 1, 2)), shape=(n, n_cells))
 
 
 def graph_components(first: Ints, second: Ints, n_nodes: int) -> Ints:

@@ -1,23 +1,16 @@
 import numpy as np
 import pytest
 
-from battsim.fvm.operators import face_conductance, gather, jump, mean
+from battsim.fvm.operators import face_conductance, jump
 from meshing.image import VoxelImage
 from meshing.voxel import voxel_mesh
 
 OWNER, NEIGHBOUR = np.array([0, 1, 0, 2], np.int32), np.array([1, 3, 2, 3], np.int32)
 
 
-def test_jump_and_mean_of_a_square_of_cells():
+def test_jump_of_a_square_of_cells():
     u = np.array([1.0, 2.0, 4.0, 8.0])
     assert np.array_equal(jump(OWNER, NEIGHBOUR, 4) @ u, [-1.0, -6.0, -3.0, -4.0])
-    assert np.array_equal(mean(OWNER, NEIGHBOUR, 4) @ u, [1.5, 5.0, 2.5, 6.0])
-
-
-def test_gather_picks_and_its_transpose_sums():
-    G = gather(np.array([2, 0, 2], np.int32), 4)
-    assert np.array_equal(G @ np.array([1.0, 2.0, 4.0, 8.0]), [4.0, 1.0, 4.0])
-    assert np.array_equal(G.T @ np.array([1.0, 10.0, 100.0]), [10.0, 0.0, 101.0, 0.0])
 
 
 def test_a_flux_leaves_one_cell_and_enters_the_other():
