@@ -12,8 +12,8 @@ from battsim.errors import ResourceError
 from battsim.models.resolved.network import ACTIVE, BINDER, PORE
 from meshing.image import VoxelImage
 
-BYTES_PER_UNKNOWN = 960
-"""Mesh, face lists, hierarchies, Krylov bases and states, measured at 75 000 to 2 300 000 unknowns."""
+BYTES_PER_UNKNOWN = 1050
+"""Mesh, face lists, hierarchies, Krylov bases and states, measured at 75 000 to 1 260 000 unknowns."""
 BYTES_BEFORE = 235 * 2**20
 """Libraries and compiled kernels."""
 
