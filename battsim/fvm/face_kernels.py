@@ -98,31 +98,6 @@ def add_salt(
 
 
 @njit(**_FAST)
-def add_current(
-    start: int,
-    stop: int,
-    parity: int,
-    slabs: Array,
-    owner: Array,
-    neighbour: Array,
-    by_owner: Array,
-    by_neighbour: Array,
-    by_phi: Array,
-    c: Array,
-    phi: Array,
-    to_phi: Array,
-) -> None:
-    """Add the linearised current alone: by_owner c_owner + by_neighbour c_neighbour + by_phi (dphi)."""
-    for k in range(start, stop):
-        for f in range(slabs[2 * k + parity], slabs[2 * k + parity + 1]):
-            o, n = owner[f], neighbour[f]
-            dphi = np.float64(phi[o]) - np.float64(phi[n])
-            i = by_owner[f] * np.float64(c[o]) + by_neighbour[f] * np.float64(c[n]) + by_phi[f] * dphi
-            to_phi[o] += i
-            to_phi[n] -= i
-
-
-@njit(**_FAST)
 def add_to(
     start: int, stop: int, parity: int, slabs: Array, cell: Array, factor: float, flux: Array, out: Array
 ) -> None:
@@ -155,7 +130,7 @@ def reaction_of(
 
 
 @njit(**_FAST)
-def scaled(start: int, stop: int, factor: float, a: Array, u: Array, out: Array) -> None:
-    """Write factor a u."""
+def multiplied(start: int, stop: int, a: Array, u: Array, out: Array) -> None:
+    """Write a u."""
     for i in range(start, stop):
-        out[i] = factor * a[i] * np.float64(u[i])
+        out[i] = a[i] * np.float64(u[i])

@@ -20,15 +20,12 @@ from battsim.models.fipy_cell.anderson import Anderson
 from battsim.models.fipy_cell.equations import FipyHalfCell
 from battsim.models.resolved.network import Faces
 from battsim.models.resolved.state import shifted
-from battsim.models.resolved.transient import Held
+from battsim.models.resolved.transient import LARGEST_POTENTIAL_STEP, NEAREST_TO_EMPTY, Held
+from battsim.physics.electrolyte import SaltFluxes
 from battsim.physics.interface import InterfaceCurrent
 
 Floats = NDArray[np.float64]
 
-NEAREST_TO_EMPTY = 0.9
-"""Share of the way to zero salt, empty or full solid that one sweep may go."""
-LARGEST_POTENTIAL_STEP = 0.3
-"""V; one sweep moves no potential further, since Butler-Volmer is exponential."""
 LOOSE, TIGHT = 1e-2, 1e-6
 """Reduction of the residual in the linear solves of a sweep, and of the last solves for the potentials."""
 CLOSED = 1e-9
@@ -218,13 +215,14 @@ class Sweeps:
         _, c_e, phi_s, phi_e = cell.local()
         reaction, dissolution = cell.reactions()
         dphi, dphi_Li = phi_s[reactive.electronic] - phi_e[reactive.ionic], -phi_e[counter.ionic]
-        w, w_Li = self._answers(reaction, dissolution) if answering else (1.0, 1.0)
+        ionic = cell.closures.ionic(c_e, phi_e)
+        w, w_Li = self._answers(reaction, dissolution, ionic) if answering else (1.0, 1.0)
         g, g_Li = w * reaction.dj_dphi, w_Li * dissolution.dj_dphi
         j, j_Li = cell.j + w * (reaction.j - cell.j), cell.j_Li + w_Li * (dissolution.j - cell.j_Li)
         mismatch = float(reactive.area @ np.abs(reaction.j - cell.j)) + float(
             counter.area @ np.abs(dissolution.j - cell.j_Li)
         )
-        self._set_charge(c_e, phi_e, g, g_Li, j - g * dphi, j_Li - g_Li * dphi_Li)
+        self._set_charge(phi_e, ionic, g, g_Li, j - g * dphi, j_Li - g_Li * dphi_Li)
         charge = self._solve_charge(control, tolerance, allowed)
         share = self._limited(phi_s, phi_e)
         _, _, phi_s, phi_e = cell.local()
@@ -232,11 +230,12 @@ class Sweeps:
         cell.j_Li = j_Li + g_Li * (-phi_e[counter.ionic] - dphi_Li)
         return max(charge, mismatch / self.scale if answering else 0.0, 0.0 if share == 1.0 else 1.0)
 
-    def _set_charge(self, c_e: Floats, phi_e: Floats, g: Floats, g_Li: Floats, rest: Floats, rest_Li: Floats) -> None:
+    def _set_charge(
+        self, phi_e: Floats, ionic: SaltFluxes, g: Floats, g_Li: Floats, rest: Floats, rest_Li: Floats
+    ) -> None:
         """Coefficients of the charge equation: conductances, and what of each current does not follow phi."""
         cell, network = self.cell, self.cell.network
         reactive, counter, faces, size = network.reactive, network.counter, network.ionic_faces, cell.volume.size
-        ionic = cell.closures.ionic(c_e, phi_e)
         K = np.empty(cell.mesh.numberOfFaces)
         for name, value in (
             ("electronic", network.electronic_faces.conductance),
@@ -299,12 +298,13 @@ class Sweeps:
         cell.phi.setValue(before + share * change)
         return share
 
-    def _answers(self, reaction: InterfaceCurrent, dissolution: InterfaceCurrent) -> tuple[Floats, Floats]:
+    def _answers(
+        self, reaction: InterfaceCurrent, dissolution: InterfaceCurrent, ionic: SaltFluxes
+    ) -> tuple[Floats, Floats]:
         """Shares w, in (0, 1], of the reactive and of the counter faces."""
         cell, network, a = self.cell, self.cell.network, self.cell.a
         reactive, counter = network.reactive, network.counter
-        x, c_e, _, phi_e = cell.local()
-        ionic = cell.closures.ionic(c_e, phi_e)
+        x, _, _, _ = cell.local()
         active = cell.cell.parameters.active
         G = FARADAY * active.max_concentration * network.solid_faces.conductance * cell.closures.solid_diffusivity(x)
         per_x = admittance(a * cell.cell.solid_capacity, network.solid_faces, G)

@@ -117,8 +117,8 @@ class HalfCellJacobian:
         layout, network, team = self.layout, self.network, self.team
         x, c_e, phi_s, phi_e = (u[part] for part in (layout.x, layout.c_e, layout.phi_s, layout.phi_e))
         to_x, to_c, to_s, to_e = (out[part] for part in (layout.x, layout.c_e, layout.phi_s, layout.phi_e))
-        team.run(kernels.scaled, layout.n_solid, layout.n_solid, 1.0, self.storage_x, x, to_x)
-        team.run(kernels.scaled, layout.n_electrolyte, layout.n_electrolyte, 1.0, self.storage_c, c_e, to_c)
+        for storage, u_part, to in ((self.storage_x, x, to_x), (self.storage_c, c_e, to_c)):
+            team.run(kernels.multiplied, to.size, to.size, storage, u_part, to)
         out[layout.potentials] = 0.0
         electronic, solid, ionic = network.electronic_faces, network.solid_faces, network.ionic_faces
         ends = electronic.owner, electronic.neighbour
@@ -131,7 +131,9 @@ class HalfCellJacobian:
             rates = *dN, *di, c_e, phi_e, to_c, to_e
             over_slabs(team, kernels.add_salt, ionic.slabs, ionic.owner, ionic.neighbour, *rates)
         else:
-            over_slabs(team, kernels.add_current, ionic.slabs, ionic.owner, ionic.neighbour, *di, c_e, phi_e, to_e)
+            ends = ionic.owner, ionic.neighbour
+            over_slabs(team, kernels.add_linear, ionic.slabs, *ends, salt.di_dc_o, salt.di_dc_n, c_e, to_e)
+            over_slabs(team, kernels.add_conduction, ionic.slabs, *ends, salt.K, phi_e, to_e)
         self._add_reaction(u, (to_x, to_c, to_s, to_e))
         self._add_electrodes(u, out)
 
