@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from battsim.models.resolved.equations import HalfCell
-from battsim.models.resolved.transient import HalfCellTransient
+from battsim.models.cell.transient import CellTransient
+from battsim.models.resolved.half_cell import HalfCell
 
 LADDER = Path(__file__).parents[1] / "benchmarks" / "accuracy"
 sys.path.insert(0, str(LADDER))  # a script beside its modules, not a package
@@ -142,7 +142,7 @@ def test_a_formula_of_first_order_fails_in_time(monkeypatch):
 
 @pytest.mark.slow
 def test_lithium_that_newton_leaves_over_fails_the_balances(monkeypatch):
-    monkeypatch.setattr(HalfCellTransient, "conserved", lambda _, u, evaluation: u)  # noqa: ARG005
+    monkeypatch.setattr(CellTransient, "conserved", lambda _, u, evaluation: u)  # noqa: ARG005
     lines = ladder.climb(["conservation"], quick=True, tell=list)["conservation"]["lines"]
     assert "balances: half-cell" in {line["what"] for line in lines if not line["passed"]}
 

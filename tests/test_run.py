@@ -20,7 +20,8 @@ from battsim.errors import CaseError, NotConvergedError
 from battsim.materials.charge import stoichiometry_at_voltage
 from battsim.materials.library import active_material, electrolyte
 from battsim.materials.types import open_circuit
-from battsim.models.resolved.equations import Evaluation, HalfCell
+from battsim.models.cell.equations import Evaluation
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.output.record import state_of
 from battsim.output.tables import read_table
 from battsim.run import build_image, run_case

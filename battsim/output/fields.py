@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.errors import CaseError
-from battsim.models.resolved.equations import Evaluation, HalfCell
+from battsim.models.cell.equations import Evaluation
+from battsim.models.resolved.half_cell import HalfCell
 from meshing.image import AXES, Orientation
 from meshing.mesh import Mesh
 from meshing.write import append_pvd, write_vti

@@ -224,8 +224,8 @@ def _mismatch(kinetics: Kinetics, drops: HalfCellDrops, cells: CellValues, j: Fl
 def _bounds(drops: HalfCellDrops, cells: CellValues) -> _Bounds:
     """Currents between which the root lies: none empties or fills the surface, none exceeds the ohmic limit."""
     x, c_e = cells.x, cells.c_e
-    ohmic = (np.abs(cells.dphi) + LARGEST_POTENTIAL) / (drops.solid + drops.ionic)
     with np.errstate(divide="ignore", invalid="ignore"):
+        ohmic = (np.abs(cells.dphi) + LARGEST_POTENTIAL) / (drops.solid + drops.ionic)
         solid, salt = drops.x > 0.0, drops.c > 0.0
         fill = np.where(solid, (1.0 - x) / drops.x, np.inf)
         empty = np.where(solid, x / drops.x, np.inf)

@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 
 from battsim.constants import SECONDS_PER_HOUR
 from battsim.materials.charge import soc_at_stoichiometry
-from battsim.models.resolved.equations import Evaluation, HalfCell
-from battsim.models.resolved.network import ACTIVE, SEPARATOR
+from battsim.models.cell.equations import Cell, Evaluation
+from battsim.models.cell.network import Electrode
 from battsim.post.losses import Losses, losses, mean_stoichiometry
 from battsim.solvers.bdf import implicit_rate
 from battsim.solvers.stepping import Step
-from meshing.areas import FLOOR
-from meshing.mesh import Mesh
 
 Floats = NDArray[np.float64]
 Row = dict[str, float | int | None]
@@ -43,7 +41,7 @@ SATURATED = 0.5
 """Share of the reacting area outside the fitted range past which a voltage limit was met by saturating."""
 
 LOSSES = ("electrolyte_ohmic", "electrolyte_concentration", "kinetics", "solid_diffusion", "electronic", "counter")
-TIMESERIES_COLUMNS = (
+_COLUMNS = (
     "time_s",
     "step",
     "current_A_m2",
@@ -60,6 +58,8 @@ TIMESERIES_COLUMNS = (
     "temperature_K",
     *(f"loss_{name}_V" for name in LOSSES),
 )
+_OF_NEGATIVE = ("x_surf_min", "x_surf_max", "x_mean", "x_outside_fit_share")
+PLATING = "plating_margin_V"
 STEPS_COLUMNS = (
     "step",
     "time_s",
@@ -75,6 +75,37 @@ STEPS_COLUMNS = (
 )
 
 
+def timeseries_columns(n_electrodes: int) -> tuple[str, ...]:
+    """Columns of timeseries.csv; with two electrodes, those of x are the positive one's, and the negative one has more.
+
+    `plating_margin_V` is the smallest phi_s - phi_e at the surface of the negative electrode: below 0, lithium plates.
+    """
+    if n_electrodes == 1:
+        return _COLUMNS
+    return (*_COLUMNS, *(f"{name}_negative" for name in _OF_NEGATIVE), PLATING)
+
+
+@dataclass(frozen=True, slots=True)
+class ElectrodeState:
+    """An electrode in numbers.
+
+    Attributes
+    ----------
+    sign
+        1 where it takes up lithium in discharge, -1 where it gives it off.
+    lithium
+        Inventory of its active material as charge, C.
+    x_mean, x_surface, outside_share
+        Mean stoichiometry, its range over the reacting surface, and the share of that surface outside the fitted range.
+    """
+
+    sign: float
+    lithium: float
+    x_mean: float
+    x_surface: tuple[float, float]
+    outside_share: float
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A state in numbers.
@@ -83,14 +114,16 @@ class Snapshot:
     ----------
     time, current, voltage
         s; A, positive in discharge; V.
-    lithium, salt
-        Inventories of active material and of electrolyte as charge, C.
-    x_mean, x_surface, outside_share
-        Mean stoichiometry, its range over the reacting surface, and the share of that surface outside the fitted range.
+    electrodes
+        In the order of the through-plane axis; the last one is at the terminal.
+    salt
+        Inventory of the electrolyte as charge, C.
     c_e
         Range of the salt concentration, mol/m3.
     charge_imbalance
-        Larger of the differences between the cell current and the currents through the two electrodes' surfaces, A.
+        Largest of the differences between the cell current and the currents through the electrodes' surfaces, A.
+    plating_margin
+        Smallest phi_s - phi_e at the surface of the negative electrode, V; None in a half cell.
     losses
         None at rest.
     """
@@ -98,14 +131,17 @@ class Snapshot:
     time: float
     current: float
     voltage: float
-    lithium: float
+    electrodes: tuple[ElectrodeState, ...]
     salt: float
-    x_mean: float
-    x_surface: tuple[float, float]
-    outside_share: float
     c_e: tuple[float, float]
     charge_imbalance: float
+    plating_margin: float | None
     losses: Losses | None
+
+    @property
+    def outside_share(self) -> float:
+        """Largest share of an electrode's surface outside its fitted range."""
+        return max(electrode.outside_share for electrode in self.electrodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +161,7 @@ class Tally:
     loss_mismatch
         Largest so far, V.
     outside_share, c_e
-        Largest share of surface outside the fitted range, and the range of salt concentration, so far.
+        Largest share of each electrode's surface outside the fitted range, and the range of salt concentration, so far.
     start, now
         First and latest state.
     current_scale
@@ -139,7 +175,7 @@ class Tally:
     throughput: float
     charge_imbalance: float
     loss_mismatch: float
-    outside_share: float
+    outside_share: tuple[float, ...]
     c_e: tuple[float, float]
     start: Snapshot
     now: Snapshot
@@ -148,9 +184,11 @@ class Tally:
 
     @property
     def lithium_imbalance(self) -> float:
-        """Change of the inventory minus Q, over the charge exchanged; over the inventory where none was."""
-        scale = self.throughput or self.start.lithium
-        return abs(self.now.lithium - self.start.lithium - self.charge) / scale
+        """Largest change of an electrode's inventory beyond Q, over the charge exchanged; over the inventory without."""
+        return max(
+            abs(now.lithium - start.lithium - now.sign * self.charge) / (self.throughput or start.lithium)
+            for now, start in zip(self.now.electrodes, self.start.electrodes, strict=True)
+        )
 
     @property
     def salt_drift(self) -> float:
@@ -158,26 +196,47 @@ class Tally:
         return abs(self.now.salt - self.start.salt) / self.start.salt
 
 
-def snapshot(cell: HalfCell, time: float, u: Floats, reference: float, evaluation: Evaluation) -> Snapshot:
-    """A converged state in numbers; `reference` (V) is what its phi_s and V are relative to."""
-    layout, reaction, counter = cell.layout, evaluation.reaction, evaluation.counter
-    x_f, c_e, current = reaction.x_surface, u[layout.c_e], evaluation.current
-    low, high = cell.parameters.active.fitted
-    area = cell.network.reactive.area
-    through = (float(area @ reaction.j), -float(cell.network.counter.area @ counter.j))
+def snapshot(cell: Cell, time: float, u: Floats, reference: float, evaluation: Evaluation) -> Snapshot:
+    """A converged state in numbers; `reference` (V) is what it is relative to."""
+    layout, current, network = cell.layout, evaluation.current, cell.network
+    c_e, i = u[layout.c_e], network.reactive.area * evaluation.reaction.j
+    through = [electrode.sign * float(i[electrode.reactive].sum()) for electrode in cell.electrodes]
+    if network.counter.area.size:
+        through.append(-float(network.counter.area @ evaluation.counter.j))
     return Snapshot(
         time=time,
         current=current,
         voltage=float(u[layout.V]) + reference,
-        lithium=float(cell.solid_capacity @ u[layout.x]),
+        electrodes=tuple(_electrode_state(cell, electrode, u, evaluation) for electrode in cell.electrodes),
         salt=float(cell.salt_capacity @ c_e),
-        x_mean=mean_stoichiometry(cell, u),
-        x_surface=(float(x_f.min()), float(x_f.max())),
-        outside_share=float(area[(x_f < low) | (x_f > high)].sum() / area.sum()),
         c_e=(float(c_e.min()), float(c_e.max())),
-        charge_imbalance=max(abs(i + current) for i in through),
+        charge_imbalance=max(abs(sum_of + current) for sum_of in through),
+        plating_margin=_plating_margin(cell, evaluation),
         losses=losses(cell, u, reference, evaluation),
     )
+
+
+def _electrode_state(cell: Cell, electrode: Electrode, u: Floats, evaluation: Evaluation) -> ElectrodeState:
+    x_f, area = evaluation.reaction.x_surface[electrode.reactive], cell.network.reactive.area[electrode.reactive]
+    low, high = electrode.material.fitted
+    return ElectrodeState(
+        sign=electrode.sign,
+        lithium=float(cell.solid_capacity[electrode.solid] @ u[cell.layout.x][electrode.solid]),
+        x_mean=mean_stoichiometry(cell, u, electrode),
+        x_surface=(float(x_f.min()), float(x_f.max())),
+        outside_share=float(area[(x_f < low) | (x_f > high)].sum() / area.sum()),
+    )
+
+
+def _plating_margin(cell: Cell, evaluation: Evaluation) -> float | None:
+    """Smallest phi_s - phi_e between the surface of the negative electrode and the electrolyte at it, V.
+
+    eta + U is the potential behind the film: metallic lithium would form there.
+    """
+    if len(cell.electrodes) == 1:
+        return None
+    part = cell.electrodes[0].reactive
+    return float((evaluation.reaction.eta[part] + evaluation.reaction.U[part]).min())
 
 
 def begin(now: Snapshot, current_scale: float, earlier: Tally | None = None) -> Tally:
@@ -186,7 +245,8 @@ def begin(now: Snapshot, current_scale: float, earlier: Tally | None = None) -> 
     `current_scale` (A) is what imbalances are measured against; `earlier` holds the sums of the steps before.
     """
     if earlier is None:
-        earlier = Tally(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, now.c_e, now, now, current_scale, ())
+        none = (0.0,) * len(now.electrodes)
+        earlier = Tally(0.0, 0.0, 0.0, 0.0, 0.0, none, now.c_e, now, now, current_scale, ())
     return _seen(replace(earlier, current_scale=current_scale, recent=((now.time, earlier.charge),)), now)
 
 
@@ -217,15 +277,24 @@ def _seen(tally: Tally, now: Snapshot) -> Tally:
         tally,
         charge_imbalance=max(tally.charge_imbalance, now.charge_imbalance / tally.current_scale),
         loss_mismatch=max(tally.loss_mismatch, abs(now.losses.mismatch) if now.losses else 0.0),
-        outside_share=max(tally.outside_share, now.outside_share),
+        outside_share=tuple(
+            max(share, electrode.outside_share)
+            for share, electrode in zip(tally.outside_share, now.electrodes, strict=True)
+        ),
         c_e=(min(tally.c_e[0], now.c_e[0]), max(tally.c_e[1], now.c_e[1])),
         now=now,
     )
 
 
-def timeseries_row(cell: HalfCell, protocol_step: int, now: Snapshot, tally: Tally) -> Row:
-    """Row of timeseries.csv; losses are None at rest, and where they do not sum to U(x_mean) - V."""
-    area, active = cell.network.cross_section, cell.parameters.active
+def limiting_electrode(cell: Cell) -> int:
+    """Number of the electrode that holds less charge: its state of charge is the cell's."""
+    capacities = [cell.electrode_capacity(electrode) for electrode in cell.electrodes]
+    return capacities.index(min(capacities))
+
+
+def timeseries_row(cell: Cell, protocol_step: int, now: Snapshot, tally: Tally) -> Row:
+    """Row of timeseries.csv; losses are None at rest, and where they do not sum to U - V."""
+    area, limiting = cell.network.cross_section, limiting_electrode(cell)
     row: Row = {
         "time_s": now.time,
         "step": protocol_step,
@@ -233,24 +302,34 @@ def timeseries_row(cell: HalfCell, protocol_step: int, now: Snapshot, tally: Tal
         "voltage_V": now.voltage,
         "capacity_Ah_m2": tally.charge / SECONDS_PER_HOUR / area,
         "energy_Wh_m2": tally.energy / SECONDS_PER_HOUR / area,
-        "soc": soc_at_stoichiometry(active, now.x_mean),
+        "soc": soc_at_stoichiometry(cell.electrodes[limiting].material, now.electrodes[limiting].x_mean),
         "c_e_min_mol_m3": now.c_e[0],
         "c_e_max_mol_m3": now.c_e[1],
-        "x_surf_min": now.x_surface[0],
-        "x_surf_max": now.x_surface[1],
-        "x_mean": now.x_mean,
-        "x_outside_fit_share": now.outside_share,
-        "temperature_K": cell.parameters.temperature,
+        **_of_x(now.electrodes[-1]),
+        "temperature_K": cell.materials.temperature,
     }
     sound = now.losses is not None and abs(now.losses.mismatch) <= LARGEST_MISMATCH
-    return row | {f"loss_{name}_V": getattr(now.losses, name) if sound else None for name in LOSSES}
+    row |= {f"loss_{name}_V": getattr(now.losses, name) if sound else None for name in LOSSES}
+    if len(now.electrodes) == 1:
+        return row
+    negative = {f"{name}_negative": value for name, value in _of_x(now.electrodes[0]).items()}
+    return row | negative | {PLATING: now.plating_margin}
 
 
-def steps_row(cell: HalfCell, protocol_step: int, step: Step[Evaluation], now: Snapshot, current_scale: float) -> Row:
+def _of_x(electrode: ElectrodeState) -> Row:
+    return {
+        "x_surf_min": electrode.x_surface[0],
+        "x_surf_max": electrode.x_surface[1],
+        "x_mean": electrode.x_mean,
+        "x_outside_fit_share": electrode.outside_share,
+    }
+
+
+def steps_row(cell: Cell, protocol_step: int, step: Step[Evaluation], now: Snapshot, current_scale: float) -> Row:
     """Row of steps.csv for a time step and the state that it ends in; imbalances in units of `current_scale` (A)."""
-    x = cell.layout.x
-    # the implicit rate of the inventory against the current: what the discrete equations say exactly
-    rate = step.a * float(cell.solid_capacity @ (step.u[x] - step.u_star[x]))
+    # the implicit rate of each inventory against the current: what the discrete equations say exactly
+    change = cell.solid_capacity * (step.u - step.u_star)[cell.layout.x]
+    lithium = [abs(step.a * float(change[e.solid].sum()) - e.sign * step.current) for e in cell.electrodes]
     return {
         "step": protocol_step,
         "time_s": step.time,
@@ -258,7 +337,7 @@ def steps_row(cell: HalfCell, protocol_step: int, step: Step[Evaluation], now: S
         "newton_iterations": step.newton_iterations,
         "linear_iterations": step.linear_iterations,
         "residual": step.residual,
-        "lithium_imbalance": abs(rate - step.current) / current_scale if step.dt > 0.0 else None,
+        "lithium_imbalance": max(lithium) / current_scale if step.dt > 0.0 else None,
         "charge_imbalance": now.charge_imbalance / current_scale,
         "rejected": step.rejected,
         "failed": step.failed,
@@ -271,18 +350,46 @@ def stop_reason(reason: str, outside_share: float) -> str:
     return "solid saturation" if reason == "voltage" and outside_share > SATURATED else reason
 
 
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What the summary says of the cell's geometry.
+
+    Attributes
+    ----------
+    kind
+        Of the model: "resolved" or "p2d".
+    cells
+        Of its mesh.
+    thickness
+        Of the electrodes without separator and collectors, m.
+    active_mass
+        Of all active material, connected or not, kg.
+    active_disconnected_fraction
+        Share of its volume that takes no part.
+    warnings
+        What the geometry calls for.
+    """
+
+    kind: str
+    cells: int
+    thickness: float
+    active_mass: float
+    active_disconnected_fraction: float
+    warnings: tuple[str, ...] = ()
+
+
 def summary(
-    cell: HalfCell, mesh: Mesh, tally: Tally, *, protocol_step: int, reason: str, current_1C: float | None = None
+    cell: Cell, geometry: Geometry, tally: Tally, *, protocol_step: int, reason: str, current_1C: float | None = None
 ) -> dict[str, Any]:
     """Content of summary.json; numbers that a failed balance discredits are None, with a warning that says so.
 
     Capacity and energy are net sums over the protocol, positive in discharge. Per mass they refer to all active
-    material of the model's image, connected or not, at the density of its set.
+    material of the model, connected or not, at the density of its set.
 
     Parameters
     ----------
-    cell, mesh
-        The model and its mesh.
+    cell, geometry
+        The model, and what there is to say of its geometry.
     tally
         Sums up to the last state.
     protocol_step, reason
@@ -290,14 +397,11 @@ def summary(
     current_1C
         What 1 C means, A/m2; by default what connected and wetted active material holds.
     """
-    area = cell.network.cross_section
-    active_volume = float(mesh.volume[mesh.in_phase(ACTIVE)].sum())
-    connected = float(cell.network.solid_volume[cell.network.counts_for_capacity].sum())
-    mass = active_volume * cell.parameters.active.density
+    area, mass = cell.network.cross_section, geometry.active_mass
     sound = all(getattr(tally, name) <= LARGEST_IMBALANCE for name in BALANCES)
     charge, energy = (value / SECONDS_PER_HOUR if sound else None for value in (tally.charge, tally.energy))
     return {
-        "kind": "resolved",
+        "kind": geometry.kind,
         "stop": {
             "reason": stop_reason(reason, tally.now.outside_share),
             "step": protocol_step,
@@ -310,12 +414,12 @@ def summary(
         "mean_voltage_V": _mean_voltage(charge, energy, tally),
         "current_1C_A_m2": cell.capacity / SECONDS_PER_HOUR / area if current_1C is None else current_1C,
         "electrode_area_m2": area,
-        "thickness_m": float(mesh.volume[~mesh.in_phase(SEPARATOR)].sum()) / area,
-        "active_disconnected_fraction": 1.0 - connected / active_volume,
+        "thickness_m": geometry.thickness,
+        "active_disconnected_fraction": geometry.active_disconnected_fraction,
         **{name: getattr(tally, name) for name in BALANCES},
-        "cells": mesh.n_cells,
+        "cells": geometry.cells,
         "unknowns": cell.layout.size,
-        "warnings": [*_failed_checks(tally), *_outside_ranges(cell, tally), *_geometry_warnings(cell, mesh)],
+        "warnings": [*_failed_checks(tally), *_outside_ranges(cell, tally), *geometry.warnings],
         "baselines": {},
         "ladder": [],
     }
@@ -343,40 +447,26 @@ def _failed_checks(tally: Tally) -> list[str]:
             )
     if tally.loss_mismatch > LARGEST_MISMATCH:
         found.append(
-            f"the losses miss U(x_mean) - V by up to {tally.loss_mismatch:.1e} V, allowed is {LARGEST_MISMATCH:g} V: "
+            f"the losses miss U - V by up to {tally.loss_mismatch:.1e} V, allowed is {LARGEST_MISMATCH:g} V: "
             "they are left empty in timeseries.csv there"
         )
     return found
 
 
-def _outside_ranges(cell: HalfCell, tally: Tally) -> list[str]:
+def _outside_ranges(cell: Cell, tally: Tally) -> list[str]:
     found = []
-    active, electrolyte = cell.parameters.active, cell.parameters.electrolyte
-    if tally.outside_share > 0.0:
-        found.append(
-            f"up to {tally.outside_share:.1%} of the reacting surface was outside the range x = {active.fitted[0]:g} "
-            f"to {active.fitted[1]:g} in which '{active.name}' was fitted; U continues there by its end slope"
-        )
+    for electrode, share in zip(cell.electrodes, tally.outside_share, strict=True):
+        material = electrode.material
+        if share > 0.0:
+            found.append(
+                f"up to {share:.1%} of the reacting surface was outside the range x = {material.fitted[0]:g} "
+                f"to {material.fitted[1]:g} in which '{material.name}' was fitted; U continues there by its end slope"
+            )
+    electrolyte = cell.materials.electrolyte
     low, high = electrolyte.fitted
     if tally.c_e[0] < low or tally.c_e[1] > high:
         found.append(
             f"c_e ran from {tally.c_e[0]:.0f} to {tally.c_e[1]:.0f} mol/m3; '{electrolyte.name}' was fitted from "
             f"{low:g} to {high:g} mol/m3"
-        )
-    return found
-
-
-def _geometry_warnings(cell: HalfCell, mesh: Mesh) -> list[str]:
-    found = [
-        f"{part.potential} of {part.cells} {part.phase} cells ({part.volume_share:.2%} of the phase) has no path to "
-        "the counter electrode; they were left out"
-        for part in cell.network.determined.left_out
-    ]
-    floored = sum(int(np.count_nonzero(pair.cosine == FLOOR)) for pair in mesh.interfaces)
-    if floored:
-        faces = sum(pair.cosine.size for pair in mesh.interfaces)
-        found.append(
-            f"{floored} of {faces} interface faces ({floored / faces:.2%}) lie almost along the surface that they "
-            f"stand for; their area was raised to {FLOOR:g} of the voxel face"
         )
     return found

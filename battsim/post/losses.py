@@ -1,7 +1,7 @@
-"""Where the voltage goes: the losses of a half cell from the power that each part of it takes.
+"""Where the voltage goes: the losses of a cell from the power that each part of it takes.
 
-With w = -A j / I the share of the current that passes a reactive face (positive in discharge, sum 1), and the same
-letters as in the resolved model, the terminal voltage is, without approximation,
+With w = -A j / I (positive in discharge where lithium is taken up; sum 1 over a working or positive electrode and -1
+over a negative one) and the same letters as in the model, the terminal voltage is, without approximation,
 
     V = sum w (phi_e,f + U(x_f) + eta + j R_film) - electronic.
 
@@ -9,7 +9,7 @@ The power balance of the electrons, sum over all cells of phi_s times their row,
 
     electronic = (sum i_s^2 / g  +  sum i_cc^2 / g_cc  +  sum A j^2 d_s / sigma) / I,
 
-over faces between electron conductors, faces at the collector, and half cells in front of the reaction; and that of
+over faces between electron conductors, faces at the collectors, and half cells in front of the reaction; and that of
 the ions, with i (phi_o - phi_n) = i^2 / K + i beta ln(c_o / c_n) on each face, gives
 sum w phi_e,f = - ohmic - concentration - counter with
 
@@ -22,7 +22,8 @@ where the second sums run over the reactive and the counter faces. The other two
     kinetics        = - sum w (eta + j R_film)
     solid_diffusion =   sum w (U(x_mean) - U(x_f)),
 
-and all six sum to U(x_mean) - V. In rest they have no meaning: no current, but a voltage that still relaxes.
+and all six sum to U - V with U = sum w U(x_mean), the difference of the electrodes' potentials. In rest they have no
+meaning: no current, but a voltage that still relaxes.
 J. Newman and K. E. Thomas-Alyea, Electrochemical Systems, 3rd ed., chapter 22; V. Srinivasan and J. Newman,
 J. Electrochem. Soc. 151 (2004) A1530, split the losses of a discharge in this way.
 """
@@ -36,7 +37,8 @@ from numpy.typing import NDArray
 
 from battsim.constants import SECONDS_PER_HOUR
 from battsim.materials.charge import potential_at
-from battsim.models.resolved.equations import Evaluation, HalfCell
+from battsim.models.cell.equations import Cell, Evaluation
+from battsim.models.cell.network import Electrode
 
 Floats = NDArray[np.float64]
 
@@ -46,22 +48,22 @@ SMALLEST_RATE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Losses of a half cell, V: positive where they lower its voltage, so negative in charge.
+    """Losses of a cell, V: positive where they lower its voltage, so negative in charge.
 
     Attributes
     ----------
     electrolyte_ohmic, electrolyte_concentration
         Ionic resistance, and the diffusion potential of the salt gradient, counter electrode's side included.
     kinetics
-        Surface overpotential and film of the active material.
+        Surface overpotential and film of the active materials.
     solid_diffusion
         Open-circuit potential of the mean minus that of the surface composition.
     electronic
-        Resistance of active material, binder, their contact and the collector's.
+        Resistance of active material, binder, their contact and the collectors'.
     counter
         Surface overpotential of the counter electrode.
-    x_mean, open_circuit
-        Mean stoichiometry over the model's active material, and U(x_mean), V.
+    open_circuit
+        U at the mean stoichiometry of the working electrode, or its difference of positive and negative, V.
     voltage
         Terminal voltage, V.
     """
@@ -72,7 +74,6 @@ class Losses:
     solid_diffusion: float
     electronic: float
     counter: float
-    x_mean: float
     open_circuit: float
     voltage: float
 
@@ -84,11 +85,11 @@ class Losses:
 
     @property
     def mismatch(self) -> float:
-        """Sum of the losses minus U(x_mean) - V, V: zero but for what Newton and round-off left."""
+        """Sum of the losses minus U - V, V: zero but for what Newton and round-off left."""
         return self.total - (self.open_circuit - self.voltage)
 
 
-def losses(cell: HalfCell, u: Floats, reference: float, evaluation: Evaluation) -> Losses | None:
+def losses(cell: Cell, u: Floats, reference: float, evaluation: Evaluation) -> Losses | None:
     """Losses in a converged state; None at rest.
 
     Parameters
@@ -103,40 +104,46 @@ def losses(cell: HalfCell, u: Floats, reference: float, evaluation: Evaluation) 
     current = evaluation.current
     if abs(current) < SMALLEST_RATE * cell.capacity / SECONDS_PER_HOUR:
         return None
-    x_mean = mean_stoichiometry(cell, u)
-    U_mean = potential_at(cell.parameters.active, x_mean, cell.parameters.temperature)
     reaction, counter, i = evaluation.reaction, evaluation.counter, cell.network.reactive.area * evaluation.reaction.j
     ohmic, concentration = _ionic(cell, u, evaluation)
+    kinetics, solid_diffusion, open_circuit = 0.0, 0.0, 0.0
+    for electrode in cell.electrodes:
+        material, part = electrode.material, electrode.reactive
+        U_mean = potential_at(material, mean_stoichiometry(cell, u, electrode), cell.materials.temperature)
+        surface = reaction.eta[part] + reaction.j[part] * material.film_resistance
+        kinetics += float(i[part] @ surface)
+        solid_diffusion += float(i[part] @ (reaction.U[part] - U_mean))
+        open_circuit += electrode.sign * U_mean
     return Losses(
         electrolyte_ohmic=ohmic / current,
         electrolyte_concentration=concentration / current,
-        kinetics=float(i @ (reaction.eta + reaction.j * cell.parameters.active.film_resistance)) / current,
-        solid_diffusion=float(i @ (reaction.U - U_mean)) / current,
+        kinetics=kinetics / current,
+        solid_diffusion=solid_diffusion / current,
         electronic=_electronic(cell, u, evaluation) / current,
         counter=float((cell.network.counter.area * counter.j) @ counter.eta) / current,
-        x_mean=x_mean,
-        open_circuit=U_mean,
+        open_circuit=open_circuit,
         voltage=float(u[cell.layout.V]) + reference,
     )
 
 
-def mean_stoichiometry(cell: HalfCell, u: Floats) -> float:
-    """Mean of x over the volume of the model's active material."""
-    volume = cell.network.solid_volume
-    return float(volume @ u[cell.layout.x] / volume.sum())
+def mean_stoichiometry(cell: Cell, u: Floats, electrode: Electrode) -> float:
+    """Mean of x over the volume of an electrode's active material."""
+    volume = cell.network.solid_volume[electrode.solid]
+    return float(volume @ u[cell.layout.x][electrode.solid] / volume.sum())
 
 
-def _electronic(cell: HalfCell, u: Floats, evaluation: Evaluation) -> float:
+def _electronic(cell: Cell, u: Floats, evaluation: Evaluation) -> float:
     """Power that the electrons lose, W."""
     network, phi_s = cell.network, u[cell.layout.phi_s]
-    faces, (at_collector, g_cc) = network.electronic_faces, network.collector
+    faces, (at_collector, g_cc), (at_ground, g_0) = network.electronic_faces, network.collector, network.ground
     dphi = phi_s[faces.owner] - phi_s[faces.neighbour]
     to_collector = phi_s[at_collector] - u[cell.layout.V]
-    half_cell = network.reactive.area * network.reactive.solid_distance / cell.parameters.active.conductivity
-    return float(faces.conductance @ dphi**2 + g_cc @ to_collector**2 + half_cell @ evaluation.reaction.j**2)
+    half_cell = network.reactive.area * network.reactive.resistance
+    at_collectors = g_cc @ to_collector**2 + g_0 @ phi_s[at_ground] ** 2
+    return float(faces.conductance @ dphi**2 + at_collectors + half_cell @ evaluation.reaction.j**2)
 
 
-def _ionic(cell: HalfCell, u: Floats, evaluation: Evaluation) -> tuple[float, float]:
+def _ionic(cell: Cell, u: Floats, evaluation: Evaluation) -> tuple[float, float]:
     """Power that the ions lose to resistance, and to the gradient of the salt, W."""
     network, c_e = cell.network, u[cell.layout.c_e]
     ohmic, concentration = evaluation.salt.ohmic.sum(), evaluation.salt.concentration.sum()

@@ -28,11 +28,11 @@ from battsim.output.record import (
     state_of,
 )
 from battsim.output.tables import end_of_row
-from battsim.post.cell import STEPS_COLUMNS, TIMESERIES_COLUMNS, Snapshot, Tally
+from battsim.post.cell import STEPS_COLUMNS, ElectrodeState, Snapshot, Tally, timeseries_columns
 from battsim.post.losses import Losses
 from battsim.solvers.stepping import Standing
 
-TABLES = {"timeseries.csv": TIMESERIES_COLUMNS, "steps.csv": STEPS_COLUMNS}
+TABLES = {"timeseries.csv": timeseries_columns(1), "steps.csv": STEPS_COLUMNS}
 FREE = ("solver.threads",)
 """Keys of a case that change nothing but how fast a run is."""
 
@@ -250,12 +250,13 @@ def _tally(content: Mapping[str, Any]) -> Tally:
     fields: dict[str, Any] = dict(content)
     fields |= {"start": _snapshot(content["start"]), "now": _snapshot(content["now"])}
     fields |= {"c_e": _pair(content["c_e"]), "recent": tuple(_pair(entry) for entry in content["recent"])}
-    return Tally(**fields)
+    return Tally(**fields | {"outside_share": tuple(content["outside_share"])})
 
 
 def _snapshot(content: Mapping[str, Any]) -> Snapshot:
     fields: dict[str, Any] = dict(content)
-    fields |= {"x_surface": _pair(content["x_surface"]), "c_e": _pair(content["c_e"])}
+    electrodes = tuple(ElectrodeState(**e | {"x_surface": _pair(e["x_surface"])}) for e in content["electrodes"])
+    fields |= {"electrodes": electrodes, "c_e": _pair(content["c_e"])}
     fields |= {"losses": None if content["losses"] is None else Losses(**content["losses"])}
     return Snapshot(**fields)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from battsim.case import ResolvedCase
-from battsim.models.resolved.equations import HalfCell
-from battsim.models.resolved.jacobian import CYCLES, SWEEP_ORDER
+from battsim.models.cell.jacobian import CYCLES, SWEEP_ORDER
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.solvers.block import BlockSolver
 from meshing.mesh import Mesh
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from battsim.models.cell.equations import Evaluation
+from battsim.models.cell.transient import Given
 from battsim.models.fipy_cell.equations import FipyHalfCell
 from battsim.models.fipy_cell.sweeps import Solvers, Sweeps, SweepSettings
-from battsim.models.resolved.equations import Evaluation, HalfCell
-from battsim.models.resolved.transient import Given
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.solvers.fipy_cg import DiagonalPreconditioner, MultigridPreconditioner, StrictCG
 from battsim.solvers.newton import Floats, NewtonProblem, NewtonResult, NewtonSettings
 from meshing.mesh import Mesh

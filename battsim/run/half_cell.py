@@ -9,7 +9,7 @@ from typing import Any
 
 from battsim.case import ResolvedCase
 from battsim.materials.charge import stoichiometry_at_soc, stoichiometry_at_voltage
-from battsim.models.resolved.equations import HalfCell
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.output import checkpoint as store
 from battsim.output.checkpoint import Checkpoint
@@ -18,6 +18,7 @@ from battsim.output.pictures import field_sections, voltage_curve
 from battsim.output.record import write_json
 from battsim.output.tables import TableWriter, read_table
 from battsim.post.cell import summary
+from battsim.post.geometry import mesh_geometry
 from battsim.post.microstructure import microstructure
 from battsim.run.build import build_mesh, cell_image, fine_image, half_cell_parameters, orientation
 from battsim.run.checkpoint import TABLES, Inputs, Progress, progress_of
@@ -73,7 +74,14 @@ def _run_half_cell(
         run = Run(case, inputs, mesh, cell, solver_of(case, mesh, cell), sinks)
         ended = run_protocol(run, x_start, progress)
     current_1C = run.one_c / cell.network.cross_section
-    found = summary(cell, mesh, ended.tally, protocol_step=ended.number, reason=ended.reason, current_1C=current_1C)
+    found = summary(
+        cell,
+        mesh_geometry(cell, mesh),
+        ended.tally,
+        protocol_step=ended.number,
+        reason=ended.reason,
+        current_1C=current_1C,
+    )
     found["stop"]["message"] = _where_it_ends(found, ended.place)
     coarser = {key: measured[key] for key in ("coarsening",) if key in measured}
     return found | {"warnings": [*found["warnings"], *coarsening_warnings(coarser)]}

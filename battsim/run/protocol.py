@@ -13,8 +13,10 @@ from battsim.case import ResolvedCase
 from battsim.case.schema import Step as ProtocolStep
 from battsim.constants import SECONDS_PER_HOUR
 from battsim.materials.charge import soc_at_stoichiometry
-from battsim.models.resolved.equations import Evaluation, HalfCell
-from battsim.models.resolved.transient import Control, HalfCellTransient
+from battsim.models.cell.equations import Evaluation
+from battsim.models.cell.transient import CellTransient, Control
+from battsim.models.resolved.half_cell import HalfCell
+from battsim.models.resolved.places import MeshPlaces
 from battsim.output.fields import FieldWriter
 from battsim.output.tables import TableWriter
 from battsim.post.cell import Tally, advance, begin, snapshot, steps_row, timeseries_row
@@ -91,7 +93,7 @@ class Ended:
 class _Stretch:
     """One step of the protocol as the integrator takes it; `by_capacity`: its time limit is that of a capacity."""
 
-    transient: HalfCellTransient
+    transient: CellTransient
     control: Control
     settings: IntegrationSettings
     limits: Limits
@@ -177,11 +179,11 @@ def _stretch(run: Run, step: ProtocolStep, begun: float) -> _Stretch:
         smallest_step=1e-5,
         largest_step=LONGEST_STEP[run.case.model.engine] * one_c / scale,
     )
-    transient = HalfCellTransient(cell, scale, run.mesh)
+    transient = CellTransient(cell, scale, MeshPlaces(cell.network, cell.layout, run.mesh))
     return _Stretch(transient, Control("current", current), settings, limits, by_capacity)
 
 
-def _synchronise(run: Run, transient: HalfCellTransient, progress: Progress) -> None:
+def _synchronise(run: Run, transient: CellTransient, progress: Progress) -> None:
     """Drop what one solve keeps for the next, since a run that goes on from here has none of it; write a checkpoint."""
     run.linear.reset()
     transient.reset()
@@ -205,7 +207,7 @@ def _record(run: Run, number: int, taken: Step[Evaluation], tally: Tally, scale:
     return tally
 
 
-def _save_fields(run: Run, transient: HalfCellTransient, before: float, taken: Step[Evaluation]) -> None:
+def _save_fields(run: Run, transient: CellTransient, before: float, taken: Step[Evaluation]) -> None:
     """Fields at the times asked for within a step, interpolated, and those of its end where that is one or the end."""
     fields, standing = run.sinks.fields, taken.standing
     ends_on_one = False
@@ -263,4 +265,7 @@ def _target_charge(cell: HalfCell, step: ProtocolStep, current: float, tally: Ta
     if step.until.time is not None or step.until.capacity is not None:
         return 0.0
     end = 0.0 if current > 0.0 else 1.0
-    return max(abs(end - soc_at_stoichiometry(cell.parameters.active, tally.now.x_mean)), 1e-3) * cell.capacity
+    return (
+        max(abs(end - soc_at_stoichiometry(cell.parameters.active, tally.now.electrodes[0].x_mean)), 1e-3)
+        * cell.capacity
+    )

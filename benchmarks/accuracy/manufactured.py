@@ -27,8 +27,9 @@ from shared import cells_of_tests
 
 from battsim.constants import FARADAY
 from battsim.materials.types import open_circuit
-from battsim.models.resolved.equations import Evaluation, HalfCell, Rate
-from battsim.models.resolved.jacobian import assembled, matrix_patterns
+from battsim.models.cell.equations import Evaluation, Rate
+from battsim.models.cell.jacobian import assembled, matrix_patterns
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.solvers.block import BlockSolver
 from battsim.solvers.newton import NewtonSettings, newton
 

@@ -23,7 +23,7 @@ from shared import cells_of_tests, load
 from battsim.constants import FARADAY
 from battsim.materials.closures import constant, constant1
 from battsim.materials.library import electrolyte
-from battsim.models.resolved.transient import Control, HalfCellTransient
+from battsim.models.cell.transient import CellTransient, Control
 from battsim.solvers.integrate import consistent_start, integrate
 
 POROSITY, B = 0.47, 0.2
@@ -151,7 +151,7 @@ def limiting_current(quick):
     for n in counts:
         cell = constant_cell(n, thickness, exact)
         scale = exact * cell.network.cross_section
-        transient, control = HalfCellTransient(cell, scale), Control("voltage", 2.5)
+        transient, control = CellTransient(cell, scale), Control("voltage", 2.5)
         linear, settings = cells.DirectSolver(cell), cells.settings_of(first_step=1e-3, rtol=1e-8)
         u, reference = cell.uniform_state(0.5)
         u, reference, _ = consistent_start(transient, linear, control, settings, u, reference)

@@ -5,7 +5,7 @@ from manufactured import Chosen, ManufacturedCell, Restricted
 from rung import Line
 from shared import cells_of_tests
 
-from battsim.models.resolved.equations import Rate
+from battsim.models.cell.equations import Rate
 from battsim.solvers.bdf import implicit_rate
 
 UNITS = {"x": ("1e-4", 1e4), "c_e": ("mol/m3", 1.0), "phi_s": ("mV", 1e3), "phi_e": ("mV", 1e3), "V": ("mV", 1e3)}

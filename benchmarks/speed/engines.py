@@ -32,8 +32,8 @@ RTOL = 1e-6
 
 def measure(kind, size, step):
     """Figures of one size; `step` is the length of the timed step, s."""
-    from battsim.models.resolved.equations import HalfCell
-    from battsim.models.resolved.transient import Control, HalfCellTransient
+    from battsim.models.cell.transient import CellTransient, Control
+    from battsim.models.resolved.half_cell import HalfCell
     from battsim.run.build import build_image, build_mesh, half_cell_parameters
     from battsim.run.engine import SWEEP_ORDER
     from battsim.run.half_cell import initial_stoichiometry
@@ -44,7 +44,7 @@ def measure(kind, size, step):
     mesh, parameters = build_mesh(case, build_image(case)), half_cell_parameters(case)
     cell = HalfCell(mesh, parameters)
     current = cell.capacity / 3600.0
-    transient, control = HalfCellTransient(cell, current), Control("current", current)
+    transient, control = CellTransient(cell, current), Control("current", current)
     tight, usual = NewtonSettings(rtol=1e-7), NewtonSettings(rtol=RTOL)
 
     def newton_step(rate, u, reference, settings, linear):

@@ -81,9 +81,9 @@ def case_of(kind, shape, voltage, coarsen=1):
 
 def measure(kind, shape, given, *, peer=False):
     """Figures of one discharge, or of its first steps with the peer's linear solver."""
-    from battsim.models.resolved.equations import HalfCell
-    from battsim.models.resolved.jacobian import CYCLES, SWEEP_ORDER
-    from battsim.models.resolved.transient import Control, HalfCellTransient
+    from battsim.models.cell.jacobian import CYCLES, SWEEP_ORDER
+    from battsim.models.cell.transient import CellTransient, Control
+    from battsim.models.resolved.half_cell import HalfCell
     from battsim.post.cell import advance, begin, snapshot
     from battsim.run.build import build_image, build_mesh, half_cell_parameters
     from battsim.run.half_cell import initial_stoichiometry
@@ -108,7 +108,7 @@ def measure(kind, shape, given, *, peer=False):
                 before, "hierarchies", lambda: BlockSolver(cell.networks, SWEEP_ORDER, cycles=CYCLES, team=team)
             )
         current = cell.capacity / 3600.0
-        transient, control = HalfCellTransient(cell, current), Control("current", current)
+        transient, control = CellTransient(cell, current), Control("current", current)
         settings = IntegrationSettings(case.solver.time_rtol, FIRST_STEP, 1e-5)
         u, reference = cell.uniform_state(initial_stoichiometry(case, cell.parameters))
         u, reference, evaluation = timed(

@@ -13,7 +13,7 @@ import pyamg
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, gmres
 
-from battsim.models.resolved.jacobian import P, assembled, matrix_patterns
+from battsim.models.cell.jacobian import P, assembled, matrix_patterns
 
 RESTART = 60
 LIMIT = 300

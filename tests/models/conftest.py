@@ -9,10 +9,10 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from battsim.materials.library import active_material, counter_electrode, electrolyte
-from battsim.models.resolved.equations import HalfCell
-from battsim.models.resolved.jacobian import assembled, matrix_patterns
+from battsim.models.cell.jacobian import assembled, matrix_patterns
+from battsim.models.cell.transient import CellTransient, Control
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.models.resolved.parameters import Binder, HalfCellParameters, IonicPhase
-from battsim.models.resolved.transient import Control, HalfCellTransient
 from battsim.solvers.integrate import IntegrationSettings, Limits, consistent_start, integrate
 from battsim.solvers.newton import NewtonSettings
 from battsim.threads import ALONE
@@ -86,7 +86,7 @@ class Run:
     """A started cell and the steps that it took."""
 
     cell: HalfCell
-    transient: HalfCellTransient
+    transient: CellTransient
     start: tuple
     steps: list
 
@@ -109,7 +109,7 @@ def discharge(cell, current, x0=None, limits=None, settings=None, linear=None, s
     """Steps of a stretch at constant current, from rest at x0 or from a state (u, reference)."""
     settings = settings or settings_of()
     linear = linear or DirectSolver(cell)
-    transient = HalfCellTransient(cell, scale or abs(current))
+    transient = CellTransient(cell, scale or abs(current))
     control = Control("current", current)
     x0 = cell.parameters.active.stoichiometry_soc100 if x0 is None else x0
     u, reference = state or cell.uniform_state(x0)

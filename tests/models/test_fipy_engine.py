@@ -9,13 +9,13 @@ import scipy.sparse as sp
 from fipy import ImplicitSourceTerm
 from scipy.sparse.linalg import spsolve
 
+from battsim.models.cell.network import Faces
+from battsim.models.cell.transient import CellTransient, Control
 from battsim.models.fipy_cell.anderson import Anderson
 from battsim.models.fipy_cell.closures import Closures
 from battsim.models.fipy_cell.equations import FipyHalfCell
 from battsim.models.fipy_cell.sweeps import Sweeps, SweepSettings, admittance
-from battsim.models.resolved.equations import HalfCell
-from battsim.models.resolved.network import Faces
-from battsim.models.resolved.transient import Control, HalfCellTransient
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.run.fipy_root import FipyRoot, fipy_solvers
 from battsim.solvers.block import BlockSolver
 from battsim.solvers.integrate import consistent_start, integrate
@@ -38,7 +38,7 @@ class Engines:
         self.cell = HalfCell(mesh, parameters)
         self.mesh = mesh
         self.current = self.cell.capacity / 3600
-        self.transient = HalfCellTransient(self.cell, self.current)
+        self.transient = CellTransient(self.cell, self.current)
         self.linear = BlockSolver(self.cell.networks, (2, 0, 1))
         self.fipy = FipyHalfCell(mesh, self.cell)
         self.sweeps = Sweeps(self.fipy, fipy_solvers(), self.current, SweepSettings(rtol=rtol))

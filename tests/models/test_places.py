@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from battsim.models.resolved.equations import HalfCell, Rate
-from battsim.models.resolved.transient import HalfCellTransient
+from battsim.models.cell.equations import Rate
+from battsim.models.cell.transient import CellTransient
+from battsim.models.resolved.half_cell import HalfCell
+from battsim.models.resolved.places import MeshPlaces
 from meshing.image import VoxelImage
 from meshing.voxel import voxel_mesh
 
@@ -43,7 +45,7 @@ def unknowns(cell):
 
 def test_the_largest_residual_is_told_by_field_phase_and_depth(case):
     mesh, cell, _, evaluation = case
-    transient = HalfCellTransient(cell, 1e-9, mesh)
+    transient = CellTransient(cell, 1e-9, MeshPlaces(cell.network, cell.layout, mesh))
     for index, place in unknowns(cell):
         for value in (-1.0, np.nan):
             residual = np.full(cell.layout.size, 0.5)
@@ -53,7 +55,7 @@ def test_the_largest_residual_is_told_by_field_phase_and_depth(case):
 
 def test_the_largest_error_is_told_in_the_unit_of_its_field(case):
     mesh, cell, _, _ = case
-    transient, layout = HalfCellTransient(cell, 1e-9, mesh), cell.layout
+    transient, layout = CellTransient(cell, 1e-9, MeshPlaces(cell.network, cell.layout, mesh)), cell.layout
     difference = np.full(layout.size, 1e-6)
     difference[layout.phi_e] = difference[layout.phi_s] = 1.0  # follow from the others, and do not count
     difference[layout.c_e.start + 3] = 2e-3 * cell.parameters.salt
@@ -69,12 +71,12 @@ def test_without_a_mesh_cells_are_numbered(case):
     _, cell, u, _ = case
     difference = np.zeros_like(u)
     difference[cell.layout.x.start] = 1.0
-    assert HalfCellTransient(cell, 1e-9).farthest(difference) == f"x of cell {cell.network.solid_cells[0]}"
+    assert CellTransient(cell, 1e-9).farthest(difference) == "x of cell 0"
 
 
 def test_where_the_physics_ends(case):
     mesh, cell, u, evaluation = case
-    transient, layout = HalfCellTransient(cell, 1e-9, mesh), cell.layout
+    transient, layout = CellTransient(cell, 1e-9, MeshPlaces(cell.network, cell.layout, mesh)), cell.layout
     assert transient.exhausted(u, evaluation) is None
     poor = u.copy()
     poor[layout.c_e.start + 4] = 3.0
@@ -97,7 +99,7 @@ def test_where_the_physics_ends(case):
 
 def test_a_state_between_two_is_inside_the_physical_range_and_leaves_no_trace(case):
     mesh, cell, u, evaluation = case
-    transient, layout = HalfCellTransient(cell, 1e-9, mesh), cell.layout
+    transient, layout = CellTransient(cell, 1e-9, MeshPlaces(cell.network, cell.layout, mesh)), cell.layout
     inside, found = transient.between(u, 4.0, evaluation, u)
     assert np.array_equal(inside, u)
     assert found.current == evaluation.current

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from battsim.materials.types import open_circuit
-from battsim.models.resolved.equations import Rate
+from battsim.models.cell.equations import Rate
 from battsim.solvers.block import BlockSolver
 from battsim.solvers.integrate import IntegrationSettings
 from meshing.generate import spheres
@@ -145,8 +145,8 @@ def test_rest_keeps_the_lithium_and_ends_in_equilibrium(discharged, rested):
     exchanged = charge(discharged)
     change = lithium(cell, rested.last.u) - lithium(cell, discharged.last.u)
     assert abs(change) < 1e-8 * exchanged  # required of a run
-    x = rested.last.u[cell.layout.x][cell.network.counts_for_capacity]
-    weight = cell.network.solid_volume[cell.network.counts_for_capacity]
+    x = rested.last.u[cell.layout.x][cell.network.electrodes[0].counts_for_capacity]
+    weight = cell.network.solid_volume[cell.network.electrodes[0].counts_for_capacity]
     mean = np.array([np.average(x, weights=weight)])
     # after 21 600 s the slowest mode, R^2/(pi^2 D) = 200 s in a particle of 4 um, has gone; what is left is 1e-4 V
     # of currents between particles at a tolerance of 1e-3

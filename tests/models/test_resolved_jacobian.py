@@ -7,10 +7,10 @@ import pytest
 
 from battsim.materials.closures import constant
 from battsim.materials.library import electrolyte
-from battsim.models.resolved.equations import Rate
-from battsim.models.resolved.jacobian import assembled, matrix_patterns
+from battsim.models.cell.equations import Rate
+from battsim.models.cell.jacobian import assembled, matrix_patterns
+from battsim.models.cell.transient import CellTransient, Control
 from battsim.models.resolved.parameters import IonicPhase
-from battsim.models.resolved.transient import Control, HalfCellTransient
 from battsim.threads import Team
 
 STEP = 3e-5
@@ -89,7 +89,7 @@ def test_every_block_agrees_with_differences(resolved, variant, a):
 def test_every_block_agrees_under_voltage_control(resolved, a):
     cell = cell_of(resolved, "nyman")
     u, reference = random_state(cell)
-    problem = HalfCellTransient(cell, 1e-9).problem(a, random_state(cell, 2)[0], reference, Control("voltage", 3.7))
+    problem = CellTransient(cell, 1e-9).problem(a, random_state(cell, 2)[0], reference, Control("voltage", 3.7))
     scale = scales(cell.layout)
     analytic = dense(problem.jacobian(problem.evaluate(u)), u.size) * scale
     numeric = numeric_jacobian(lambda v: problem.evaluate(v).residual, u, scale)
@@ -157,7 +157,7 @@ def test_networks_carry_the_diagonal_blocks(resolved):
 def test_matrix_product_and_couplings_are_one_jacobian(resolved, a, control):
     cell = cell_of(resolved, "contact")
     u, reference = random_state(cell)
-    problem = HalfCellTransient(cell, 1e-9).problem(a, random_state(cell, 2)[0], reference, control)
+    problem = CellTransient(cell, 1e-9).problem(a, random_state(cell, 2)[0], reference, control)
     jacobian = problem.jacobian(problem.evaluate(u))
     matrix = assembled(jacobian, matrix_patterns(cell.network, cell.layout))
     v = scales(cell.layout) * np.random.default_rng(3).normal(size=u.size)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from battsim.errors import ImpossibleError
-from battsim.models.resolved.equations import Rate
+from battsim.models.cell.equations import Rate
 
 PORE, ACTIVE, BINDER, IGNORED = range(4)
 SHAPE = (7, 5, 5)
@@ -45,7 +45,7 @@ def assert_solvable(resolved, cell, rate=1.0):
 def test_nothing_is_left_out_of_two_slabs(resolved):
     cell = make(resolved, slabs())
     assert cell.network.determined.left_out == ()
-    assert cell.network.counts_for_capacity.all()
+    assert cell.network.electrodes[0].counts_for_capacity.all()
     assert cell.capacity == pytest.approx((0.8907 - 0.0335) * 35380.0 * 96485.33212 * 100 * 1e-18, rel=1e-9)
 
 
@@ -71,7 +71,7 @@ def test_wetted_particle_without_electronic_path_floats(resolved):
     floating = [int(np.flatnonzero(cell.network.solid_cells == flat(k, 2, 2))[0]) for k in (1, 2)]
     counted = np.ones(cell.network.solid_cells.size, bool)
     counted[floating] = False
-    assert np.array_equal(cell.network.counts_for_capacity, counted)
+    assert np.array_equal(cell.network.electrodes[0].counts_for_capacity, counted)
     assert cell.capacity == pytest.approx(make(resolved, slabs(4)).capacity, rel=1e-12)
     # both slabs and particle start at the same x: the salt gradient drives a small current through it, in and out
     run = resolved.discharge(cell, cell.capacity / 600, limits=resolved.limits(time=20.0))
@@ -165,7 +165,7 @@ def test_a_cell_that_touches_the_collector_without_electrolyte_is_kept_and_idle(
     cell = make(resolved, labels)
     lone = np.flatnonzero(cell.network.solid_cells == flat(6, 0, 0))
     assert lone.size == 1  # its potential is that of the terminal
-    assert not cell.network.counts_for_capacity[lone[0]]
+    assert not cell.network.electrodes[0].counts_for_capacity[lone[0]]
     run = assert_solvable(resolved, cell)
     assert run.last.u[cell.layout.x][lone[0]] == pytest.approx(0.0335, abs=1e-14)
 

@@ -5,7 +5,8 @@ import pytest
 
 from battsim.errors import CaseError
 from battsim.materials.library import active_material, counter_electrode, electrolyte
-from battsim.models.resolved.equations import HalfCell, Rate
+from battsim.models.cell.equations import Rate
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.models.resolved.parameters import Binder, HalfCellParameters, IonicPhase
 from battsim.output.fields import FieldWriter
 from battsim.output.pictures import read_fields

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from battsim.materials.library import active_material, counter_electrode, electrolyte
-from battsim.models.resolved.equations import HalfCell
+from battsim.models.cell.transient import CellTransient, Control
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.models.resolved.parameters import Binder, HalfCellParameters, IonicPhase
-from battsim.models.resolved.transient import Control, HalfCellTransient
 from battsim.solvers.block import BlockSolver
 from battsim.solvers.integrate import IntegrationSettings, Limits, consistent_start, integrate
 from battsim.solvers.newton import NewtonSettings
@@ -53,7 +53,7 @@ def random_labels(shape=(6, 4, 4), seed=0):
 
 def started(cell, current, state=None):
     """State, reference and evaluation of a consistent start at a current, and what steps from there need."""
-    transient = HalfCellTransient(cell, abs(current) or cell.capacity / 3600.0)
+    transient = CellTransient(cell, abs(current) or cell.capacity / 3600.0)
     linear, settings = BlockSolver(cell.networks, (2, 0, 1)), IntegrationSettings(tolerance=3e-3, newton=NEWTON)
     u, reference = state or cell.uniform_state(0.3)
     u, reference, e = consistent_start(transient, linear, Control("current", current), settings, u, reference)

@@ -6,7 +6,7 @@ import pytest
 
 from battsim.post.cell import (
     STEPS_COLUMNS,
-    TIMESERIES_COLUMNS,
+    ElectrodeState,
     Snapshot,
     advance,
     begin,
@@ -14,8 +14,10 @@ from battsim.post.cell import (
     steps_row,
     stop_reason,
     summary,
+    timeseries_columns,
     timeseries_row,
 )
+from battsim.post.geometry import mesh_geometry
 
 CONTRACT = (
     "time_s, step, current_A_m2, voltage_V, capacity_Ah_m2, energy_Wh_m2, soc, c_e_min_mol_m3, c_e_max_mol_m3, "
@@ -30,7 +32,8 @@ SUMMARY = {
 
 
 def state_at(time, current, voltage, lithium=1.0):
-    return Snapshot(time, current, voltage, lithium, 1.0, 0.5, (0.5, 0.5), 0.0, (1000.0, 1000.0), 0.0, None)
+    electrode = ElectrodeState(1.0, lithium, 0.5, (0.5, 0.5), 0.0)
+    return Snapshot(time, current, voltage, (electrode,), 1.0, (1000.0, 1000.0), 0.0, None, None)
 
 
 def tallied(current, n=100, end=10.0):
@@ -65,9 +68,9 @@ def run(half_cell):
 
 def test_columns_are_those_of_the_contract(run):
     cell, _, _, rows = run
-    assert ", ".join(TIMESERIES_COLUMNS) == CONTRACT
+    assert ", ".join(timeseries_columns(1)) == CONTRACT
     number, now, tally, step = rows[1]
-    assert tuple(timeseries_row(cell, number, now, tally)) == TIMESERIES_COLUMNS
+    assert tuple(timeseries_row(cell, number, now, tally)) == timeseries_columns(1)
     assert tuple(steps_row(cell, number, step, now, 1.0)) == STEPS_COLUMNS
 
 
@@ -102,11 +105,11 @@ def test_losses_that_do_not_sum_up_are_not_written(run):
     row = timeseries_row(cell, number, wrong, tally)
     assert all(row[name] is None for name in row if name.startswith("loss_"))
     noted = advance(tally, replace(wrong, time=tally.now.time + 1.0), 1.0)
-    assert any("losses miss U(x_mean) - V by up to 1.0e-05 V" in text for text in found(cell, mesh, noted)["warnings"])
+    assert any("losses miss U - V by up to 1.0e-05 V" in text for text in found(cell, mesh, noted)["warnings"])
 
 
 def found(cell, mesh, tally, **changes):
-    return summary(cell, mesh, tally, **{"protocol_step": 2, "reason": "time", **changes})
+    return summary(cell, mesh_geometry(cell, mesh), tally, **{"protocol_step": 2, "reason": "time", **changes})
 
 
 def test_lithium_charge_and_salt_balance_over_a_protocol(run):
@@ -227,7 +230,8 @@ def test_numbers_whose_balance_failed_are_withheld(run, broken):
 def test_a_balanced_cycle_has_no_mean_voltage(run):
     cell, mesh, tally, _ = run
     closed = replace(tally, charge=1e-4 * tally.throughput)
-    closed = replace(closed, now=replace(closed.now, lithium=closed.start.lithium + closed.charge))
+    lithium = closed.start.electrodes[0].lithium + closed.charge
+    closed = replace(closed, now=replace(closed.now, electrodes=(replace(closed.now.electrodes[0], lithium=lithium),)))
     written = found(cell, mesh, closed)
     assert written["capacity_Ah_m2"] is not None
     assert written["mean_voltage_V"] is None
@@ -259,7 +263,7 @@ def test_warnings_name_what_left_its_range_and_what_was_left_out(half_cell):
     texts = "\n".join(found(cell, mesh, tally)["warnings"])
     assert "up to 100.0% of the reacting surface was outside the range x = 0.305 to 0.9" in texts
     assert "c_e ran from 1 to 10000 mol/m3" in texts
-    inside = replace(tally, outside_share=0.0, c_e=(900.0, 1100.0))
+    inside = replace(tally, outside_share=(0.0,), c_e=(900.0, 1100.0))
     assert "outside the range" not in "\n".join(found(cell, mesh, inside)["warnings"])
     assert "c_e ran" not in "\n".join(found(cell, mesh, inside)["warnings"])
 

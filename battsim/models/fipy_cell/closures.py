@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from battsim.constants import FARADAY, GAS_CONSTANT
 from battsim.materials.types import open_circuit
-from battsim.models.resolved.network import HalfCellNetwork, ReactiveFaces
+from battsim.models.cell.network import ReactiveFaces
+from battsim.models.resolved.network import HalfCellNetwork
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.physics.electrolyte import SaltFluxes, SaltLaw, salt_fluxes
 from battsim.physics.interface import (
@@ -65,7 +66,7 @@ class Closures:
         D, dD = active.diffusivity(cells.x, T)
         # x_f = x - j d / (F D_s c_max), and its derivative by x
         drop = faces.solid_distance / (FARADAY * active.max_concentration * D)
-        resistance = faces.solid_distance / active.conductivity + active.film_resistance
+        resistance = faces.resistance + active.film_resistance
 
         def surface(x_f: Floats, c_f: Floats) -> SurfaceState:
             return SurfaceState(*active.exchange_current(x_f, c_f, T), *open_circuit(active, x_f, T))

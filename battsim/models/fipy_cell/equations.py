@@ -27,7 +27,7 @@ from fipy import CellVariable, DiffusionTerm, FaceVariable, TransientTerm, Varia
 from numpy.typing import NDArray
 
 from battsim.models.fipy_cell.closures import Closures
-from battsim.models.resolved.equations import HalfCell
+from battsim.models.resolved.half_cell import HalfCell
 from battsim.models.resolved.network import COLLECTOR_PATCH, COUNTER_PATCH
 from battsim.physics.interface import InterfaceCurrent
 from meshing.fipy_mesh import fipy_sheets

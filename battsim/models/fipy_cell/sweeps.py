@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from battsim.constants import FARADAY
 from battsim.errors import NotConvergedError
+from battsim.models.cell.network import Faces
+from battsim.models.cell.state import shifted
+from battsim.models.cell.transient import LARGEST_POTENTIAL_STEP, NEAREST_TO_EMPTY, Held
 from battsim.models.fipy_cell.anderson import Anderson
 from battsim.models.fipy_cell.equations import FipyHalfCell
-from battsim.models.resolved.network import Faces
-from battsim.models.resolved.state import shifted
-from battsim.models.resolved.transient import LARGEST_POTENTIAL_STEP, NEAREST_TO_EMPTY, Held
 from battsim.physics.electrolyte import SaltFluxes
 from battsim.physics.interface import InterfaceCurrent
 

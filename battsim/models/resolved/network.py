@@ -1,4 +1,4 @@
-"""The half cell as lists: unknowns on cells, conductances on faces, areas and distances on reactive faces."""
+"""From a voxel mesh to the lists of a half cell: its unknowns, faces and electrodes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.errors import ImpossibleError
+from battsim.fvm.blocks import Network
 from battsim.fvm.operators import graph_components, mesh_conductance
 from battsim.fvm.slabs import face_slabs, slab_edges, sorted_by_plane
+from battsim.models.cell.network import CellNetwork, Electrode, Faces, ReactiveFaces, metal_faces, no_electrode
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.models.resolved.potentials import Conductors, Determined, determined_potentials
 from meshing.mesh import Floats, Interface, Ints, Mesh
@@ -19,96 +21,15 @@ COUNTER_PATCH, COLLECTOR_PATCH = "x-low", "x-high"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Faces:
-    """Inner faces between two unknowns of one field, with a conductance; owner and neighbour are local indices.
-
-    `slabs` cuts the list for threads (fvm/slabs.py).
-    """
-
-    owner: Ints
-    neighbour: Ints
-    conductance: Floats
-    slabs: Ints
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReactiveFaces:
-    """Faces where lithium leaves or enters the active material.
+class HalfCellNetwork(CellNetwork):
+    """A half cell's network, and which potentials of the mesh it holds.
 
     Attributes
     ----------
-    solid, electronic, ionic
-        Local indices of x, phi_s (active side) and c_e, phi_e (electrolyte side), shape (n,).
-    area
-        True area that reacts, shape (n,), m2.
-    solid_distance, ionic_distance
-        Cell centre to surface, shape (n,), m.
-    b
-        Transport factor of the electrolyte side, shape (n,).
-    slabs
-        Cuts of the list for threads (fvm/slabs.py).
+    determined
+        Cells whose potentials a path ties to the counter electrode, and what was left out.
     """
 
-    solid: Ints
-    electronic: Ints
-    ionic: Ints
-    area: Floats
-    solid_distance: Floats
-    ionic_distance: Floats
-    b: Floats
-    slabs: Ints
-
-    def at(self, part: slice) -> ReactiveFaces:
-        """Some of the faces, without slabs."""
-        return ReactiveFaces(
-            self.solid[part],
-            self.electronic[part],
-            self.ionic[part],
-            self.area[part],
-            self.solid_distance[part],
-            self.ionic_distance[part],
-            self.b[part],
-            slabs=np.empty(0, np.int32),
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HalfCellNetwork:
-    """Everything about geometry that the equations need.
-
-    Attributes
-    ----------
-    solid_cells, electrolyte_cells, electronic_cells
-        Mesh cells of the unknowns x, c_e (and phi_e), phi_s.
-    solid_volume, electrolyte_volume
-        Volume of active material, and of electrolyte (porosity included), per unknown, m3.
-    solid_faces, ionic_faces, electronic_faces
-        Geometric conductance A / d (m), b A / d (m), and sigma A / d (S).
-    reactive
-        Active material against pore, binder and separator.
-    counter
-        Electrolyte cells at the counter electrode: local index, area (m2), distance (m), b.
-    collector
-        Solid cells at the current collector: local index and conductance (S).
-    cross_section
-        Area of the cell in the plane of the electrode, m2.
-    counts_for_capacity
-        Active cells connected to the collector and wetted, shape (n_solid,), bool.
-    """
-
-    solid_cells: Ints
-    electrolyte_cells: Ints
-    electronic_cells: Ints
-    solid_volume: Floats
-    electrolyte_volume: Floats
-    solid_faces: Faces
-    ionic_faces: Faces
-    electronic_faces: Faces
-    reactive: ReactiveFaces
-    counter: ReactiveFaces
-    collector: tuple[Ints, Floats]
-    cross_section: float
-    counts_for_capacity: NDArray[np.bool_]
     determined: Determined
 
 
@@ -142,25 +63,37 @@ def half_cell_network(mesh: Mesh, parameters: HalfCellParameters) -> HalfCellNet
     collector = mesh.patches[COLLECTOR_PATCH]
     touching = determined.electronic[collector.cells]
     at_collector = collector.cells[touching]
+    solid_faces = _faces(mesh, to_solid, ones, 0.0)
+    electrode = Electrode(
+        name="working",
+        material=parameters.active,
+        sign=1.0,
+        solid=slice(0, int(np.count_nonzero(solid))),
+        electronic=slice(0, int(np.count_nonzero(determined.electronic))),
+        solid_faces=slice(0, solid_faces.owner.size),
+        reactive=slice(0, faces_at_active.area.size),
+        counts_for_capacity=_counts_for_capacity(mesh, reactive, determined)[solid],
+    )
     return HalfCellNetwork(
+        electrodes=(electrode,),
         solid_cells=np.flatnonzero(solid).astype(np.int32),
         electrolyte_cells=np.flatnonzero(determined.ionic).astype(np.int32),
         electronic_cells=np.flatnonzero(determined.electronic).astype(np.int32),
         solid_volume=mesh.volume[solid],
         electrolyte_volume=(mesh.volume * porosity)[determined.ionic],
-        solid_faces=_faces(mesh, to_solid, ones, 0.0),
+        solid_faces=solid_faces,
         ionic_faces=_faces(mesh, to_ionic, b, 0.0),
         electronic_faces=_faces(mesh, to_electronic, sigma, parameters.binder.contact_resistance),
         reactive=faces_at_active,
-        counter=_counter_faces(
+        counter=metal_faces(
             to_ionic[counter.cells[wet]], counter.area[wet], counter.distance[wet], b[counter.cells[wet]]
         ),
+        ground=no_electrode(),
         collector=(
             to_electronic[at_collector],
             collector.area[touching] * sigma[at_collector] / collector.distance[touching],
         ),
         cross_section=float(collector.area.sum()),
-        counts_for_capacity=_counts_for_capacity(mesh, reactive, determined)[solid],
         determined=determined,
     )
 
@@ -225,22 +158,16 @@ def _reactive_faces(
                 coverage * pair.area[live],
                 pair.first_distance[live],
                 pair.second_distance[live],
+                pair.first_distance[live] / parameters.active.conductivity,
                 b[second],
             )
         )
     order, lower = sorted_by_plane(*(np.concatenate(sides) for sides in zip(*planes, strict=True)))
     slabs = face_slabs(lower, slab_edges(mesh.grid_shape[0]))
-    solid, electronic, ionic, area, solid_distance, ionic_distance, factor = (
+    solid, electronic, ionic, area, solid_distance, ionic_distance, resistance, factor = (
         np.concatenate(columns)[order] for columns in zip(*parts, strict=True)
     )
-    return ReactiveFaces(solid, electronic, ionic, area, solid_distance, ionic_distance, factor, slabs)
-
-
-def _counter_faces(ionic: Ints, area: Floats, distance: Floats, b: Floats) -> ReactiveFaces:
-    """The counter electrode as reactive faces whose solid side is lithium metal: no stoichiometry, no resistance."""
-    none = np.full_like(ionic, -1)
-    slabs = np.array([0, ionic.size], np.int32)
-    return ReactiveFaces(none, none, ionic, area, np.zeros_like(area), distance, b, slabs)
+    return ReactiveFaces(solid, electronic, ionic, area, solid_distance, ionic_distance, resistance, factor, slabs)
 
 
 def _counts_for_capacity(mesh: Mesh, reactive: tuple[Interface, ...], determined: Determined) -> NDArray[np.bool_]:
@@ -253,3 +180,24 @@ def _counts_for_capacity(mesh: Mesh, reactive: tuple[Interface, ...], determined
         wetted[cluster[pair.first[determined.at_counter[pair.second]]]] = True
     counts: NDArray[np.bool_] = active & wetted[cluster] & determined.at_collector
     return counts
+
+
+def networks_of(mesh: Mesh, network: CellNetwork) -> tuple[Network, Network, Network]:
+    """Edges and node positions of the three diagonal blocks, edges in the order of `CellJacobian.conductance`."""
+    solid, ionic, electronic = network.solid_faces, network.ionic_faces, network.electronic_faces
+    shift, n_potentials = network.electronic_cells.size, network.electronic_cells.size + network.electrolyte_cells.size
+    position = [mesh.position[cells] for cells in (network.electronic_cells, network.electrolyte_cells)]
+    nowhere = np.full((1, 3), -1, dtype=np.int32)
+    cc = network.collector[0]
+    first = [electronic.owner, ionic.owner + shift, network.reactive.electronic, cc]
+    second = [
+        electronic.neighbour,
+        ionic.neighbour + shift,
+        network.reactive.ionic + shift,
+        np.full_like(cc, n_potentials),
+    ]
+    return (
+        Network(solid.owner, solid.neighbour, mesh.position[network.solid_cells]),
+        Network(ionic.owner, ionic.neighbour, position[1]),
+        Network(np.concatenate(first), np.concatenate(second), np.concatenate([*position, nowhere])),
+    )

@@ -1,4 +1,4 @@
-"""The half cell as seen by Newton and by the time integrator: scales, limits, control, error measure."""
+"""A cell as seen by Newton and by the time integrator: scales, limits, control, error measure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from battsim.models.resolved.equations import Evaluation, HalfCell, Rate
-from battsim.models.resolved.jacobian import HalfCellJacobian
-from battsim.models.resolved.places import Places
-from battsim.models.resolved.state import shifted
-from meshing.mesh import Mesh
+from battsim.models.cell.equations import Cell, Evaluation, Rate
+from battsim.models.cell.jacobian import CellJacobian
+from battsim.models.cell.places import Numbered, Places
+from battsim.models.cell.state import shifted
 
 Floats = NDArray[np.float64]
 LARGEST_POTENTIAL_STEP = 0.3
@@ -28,7 +27,7 @@ SATURATED = 1e-2
 
 
 class Held(Protocol):
-    """A control by its kind, "current" or "voltage", and its value."""
+    """A control by its kind, "current", "voltage" or "power", and its value."""
 
     @property
     def kind(self) -> str:
@@ -37,13 +36,13 @@ class Held(Protocol):
 
     @property
     def value(self) -> float:
-        """A, positive in discharge, or V."""
+        """A or W, positive in discharge, or V."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What the cell is held at: a current (A, positive in discharge) or a terminal voltage (V)."""
+    """What the cell is held at: a current (A) or a power (W), positive in discharge, or a terminal voltage (V)."""
 
     kind: str
     value: float
@@ -71,8 +70,8 @@ class Given:
     current_scale: float
 
 
-class HalfCellTransient:
-    """Time-dependent half cell: makes the non-linear problem of a step and measures errors.
+class CellTransient:
+    """Time-dependent cell: makes the non-linear problem of a step and measures errors.
 
     Parameters
     ----------
@@ -80,23 +79,23 @@ class HalfCellTransient:
         The equations.
     current_scale
         Current against which residuals are measured, A, positive.
-    mesh
-        The mesh of the cell, for messages that say where; without it they number the cell.
+    places
+        Words for where an unknown lies; without them messages number the cell.
     """
 
-    def __init__(self, cell: HalfCell, current_scale: float, mesh: Mesh | None = None) -> None:
+    def __init__(self, cell: Cell, current_scale: float, places: Places | None = None) -> None:
         self.cell = cell
         self.current_scale = current_scale
-        self._places = Places(cell.network, cell.layout, mesh)
+        self._places = Numbered(cell.layout) if places is None else places
         self._guess: tuple[Floats, Floats] | None = None
 
     def reset(self) -> None:
         """Forget the interface currents of the last evaluation, from which the next would start."""
         self._guess = None
 
-    def problem(self, a: float, u_star: Floats, reference: float, control: Held) -> HalfCellProblem:
+    def problem(self, a: float, u_star: Floats, reference: float, control: Held) -> CellProblem:
         """The non-linear system of one implicit step; a = 0 freezes the concentrations."""
-        return HalfCellProblem(self, Rate(a, u_star), reference, control)
+        return CellProblem(self, Rate(a, u_star), reference, control)
 
     def held_at(self, voltage: float) -> Control:
         """Control that holds the terminal at a voltage, V."""
@@ -137,14 +136,18 @@ class HalfCellTransient:
         The storage of both is linear, so that a uniform shift of x and of c_e, far below the tolerance of either,
         makes their inventories change by exactly the cell current and by nothing.
         """
-        layout, a, out = self.cell.layout, evaluation.rate.a, u.copy()
-        change = u - evaluation.rate.u_star
-        lithium = a * float(self.cell.solid_capacity @ change[layout.x]) - evaluation.current
-        salt = a * float(self.cell.salt_capacity @ change[layout.c_e])
+        cell, a, out = self.cell, evaluation.rate.a, u.copy()
+        change, x, c_e = u - evaluation.rate.u_star, cell.layout.x, cell.layout.c_e
+        salt = a * float(cell.salt_capacity @ change[c_e])
+        out[c_e] -= salt / (a * cell.salt_capacity.sum())
+        largest = abs(salt)
+        for electrode in cell.electrodes:
+            capacity, part = cell.solid_capacity[electrode.solid], electrode.solid
+            lithium = a * float(capacity @ change[x][part]) - electrode.sign * evaluation.current
+            out[x][part] -= lithium / (a * capacity.sum())
+            largest = max(largest, abs(lithium))
         # larger than what Newton's tolerance explains, it would hide a flux that is not conserved
-        assert max(abs(lithium), abs(salt)) <= LARGEST_CORRECTION * self.current_scale
-        out[layout.x] -= lithium / (a * self.cell.solid_capacity.sum())
-        out[layout.c_e] -= salt / (a * self.cell.salt_capacity.sum())
+        assert largest <= LARGEST_CORRECTION * self.current_scale
         return out
 
     def error(self, difference: Floats) -> float:
@@ -152,14 +155,14 @@ class HalfCellTransient:
         layout = self.cell.layout
         return max(
             float(np.sqrt(np.mean(difference[layout.x] ** 2))),
-            float(np.sqrt(np.mean(difference[layout.c_e] ** 2))) / self.cell.parameters.salt,
+            float(np.sqrt(np.mean(difference[layout.c_e] ** 2))) / self.cell.materials.salt,
             abs(float(difference[layout.V])),
         )
 
     def exhausted(self, u: Floats, evaluation: Evaluation) -> tuple[str, str] | None:
         """Which physical end the state is at, where a step can shrink no further, and where; None if none."""
         salt, where = self._smallest_salt(u, evaluation)
-        if salt < DEPLETED * self.cell.parameters.salt:
+        if salt < DEPLETED * self.cell.materials.salt:
             return "salt depletion", f"the salt falls to {salt:.3g} mol/m3 in {where}"
         x = evaluation.reaction.x_surface
         full = x.max() > 1.0 - SATURATED
@@ -188,7 +191,7 @@ class HalfCellTransient:
         """Field and place of the largest difference of two states, each field in the unit of `error`."""
         layout = self.cell.layout
         size = np.abs(difference)
-        size[layout.c_e] /= self.cell.parameters.salt
+        size[layout.c_e] /= self.cell.materials.salt
         size[layout.phi_s] = size[layout.phi_e] = 0.0
         return self._places.of_unknown(int(size.argmax()))
 
@@ -217,10 +220,10 @@ class HalfCellTransient:
         return evaluation.current
 
 
-class HalfCellProblem:
+class CellProblem:
     """Residual, Jacobian, norms and step limits of one implicit step."""
 
-    def __init__(self, transient: HalfCellTransient, rate: Rate, reference: float, control: Held) -> None:
+    def __init__(self, transient: CellTransient, rate: Rate, reference: float, control: Held) -> None:
         self._transient, self._cell = transient, transient.cell
         self._rate, self._reference, self._control = rate, reference, control
 
@@ -230,20 +233,27 @@ class HalfCellProblem:
         return Given(self._rate, self._reference, self._control, self._transient.current_scale)
 
     def evaluate(self, u: Floats) -> Evaluation:
-        """Residual (A) at u; under voltage control the last row is g (V - value) and the current is a result."""
-        transient, layout = self._transient, self._cell.layout
-        held = self._control.kind == "voltage"
-        current = 0.0 if held else self._control.value
+        """Residual (A) at u; under voltage control the last row is g (V - value) and the current is a result.
+
+        Under power control the current is P / V.
+        """
+        transient, control = self._transient, self._control
+        voltage = transient.voltage(u, self._reference)
+        current = {"voltage": 0.0, "power": control.value / voltage}.get(control.kind, control.value)
         e = self._cell.evaluate(u, self._reference, self._rate, current, transient._guess)
         transient._guess = (e.reaction.j, e.counter.j)
-        if not held:
+        if control.kind != "voltage":
             return e
-        return self._cell.held_at_voltage(e, float(u[layout.V]) + self._reference - self._control.value)
+        return self._cell.held_at_voltage(e, voltage - control.value)
 
-    def jacobian(self, evaluation: Evaluation) -> HalfCellJacobian:
+    def jacobian(self, evaluation: Evaluation) -> CellJacobian:
         """Derivative of the residual."""
-        jacobian = self._cell.jacobian(evaluation)
-        return jacobian.held_at_voltage() if self._control.kind == "voltage" else jacobian
+        jacobian, control = self._cell.jacobian(evaluation), self._control
+        if control.kind == "voltage":
+            return jacobian.held_at_voltage()
+        if control.kind == "power" and control.value != 0.0:
+            return jacobian.under_power(-(evaluation.current**2) / control.value)
+        return jacobian
 
     def norm(self, residual: Floats) -> float:
         """Upper bound of the sum of absolute residuals over the current scale."""
@@ -251,12 +261,15 @@ class HalfCellProblem:
 
     def imbalance(self, residual: Floats) -> float:
         """Largest of the sums over lithium, salt, electrons and ions, over the current scale."""
-        layout = self._cell.layout
-        parts = [residual[layout.phi_s].sum() + residual[layout.V], residual[layout.phi_e].sum()]
-        if not self._rate.frozen:
-            parts += [residual[layout.x].sum(), residual[layout.c_e].sum()]
+        layout, electrodes = self._cell.layout, self._cell.electrodes
+        parts = [float(residual[layout.phi_e].sum())]
+        parts += [float(residual[layout.phi_s][electrode.electronic].sum()) for electrode in electrodes]
+        parts[-1] += float(residual[layout.V])
         if self._control.kind == "voltage":
-            parts[0] = 0.0
+            del parts[-1]
+        if not self._rate.frozen:
+            parts += [float(residual[layout.x][electrode.solid].sum()) for electrode in electrodes]
+            parts.append(float(residual[layout.c_e].sum()))
         return float(np.max(np.abs(parts))) / self._transient.current_scale
 
     def step_limit(self, u: Floats, du: Floats) -> float:

@@ -1,4 +1,4 @@
-"""The state vector of a half cell: [x | c_e | phi_s | phi_e | V]."""
+"""The state vector of a cell: [x | c_e | phi_s | phi_e | V]."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ Floats = NDArray[np.float64]
 class Layout:
     """Where each field lies: stoichiometry x, salt c_e (mol/m3), potentials phi_s, phi_e, V (V).
 
-    phi_s and V are stored relative to a reference potential, so that differences of volts do not cancel digits.
+    V and the phi_s of its electrode are stored relative to a reference potential, so that differences of volts do not
+    cancel digits. The first `n_grounded` phi_s belong to an electrode at the ground and are absolute.
     """
 
     n_solid: int
     n_electrolyte: int
     n_electronic: int
+    n_grounded: int = 0
 
     @property
     def x(self) -> slice:
@@ -33,9 +35,14 @@ class Layout:
 
     @property
     def phi_s(self) -> slice:
-        """Potential of the electron conductors, relative to the reference."""
+        """Potential of the electron conductors; `referred` of it is relative to the reference."""
         start = self.n_solid + self.n_electrolyte
         return slice(start, start + self.n_electronic)
+
+    @property
+    def referred(self) -> slice:
+        """phi_s of the terminal's electrode, relative to the reference."""
+        return slice(self.phi_s.start + self.n_grounded, self.phi_s.stop)
 
     @property
     def phi_e(self) -> slice:
@@ -62,6 +69,13 @@ class Layout:
 def shifted(layout: Layout, u: Floats, shift: float) -> Floats:
     """The same state with its reference potential raised by `shift` (V)."""
     out = u.copy()
-    out[layout.phi_s] -= shift
+    out[layout.referred] -= shift
     out[layout.V] -= shift
     return out
+
+
+def absolute_phi_s(layout: Layout, u: Floats, reference: float) -> Floats:
+    """Potential of the electron conductors against the ground, shape (n_electronic,), V."""
+    phi_s = u[layout.phi_s].copy()
+    phi_s[layout.n_grounded :] += reference
+    return phi_s

@@ -1,4 +1,4 @@
-"""Derivative of the half cell's residual: products without a matrix, and the matrix where somebody asks for it.
+"""Derivative of a cell's residual: products without a matrix, and the matrix where somebody asks for it.
 
 Each face, reactive face and electrode contributes the derivatives of its flux; a product visits the face lists. The
 diagonal blocks' symmetric parts are handed out as resistor networks for multigrid.
@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.fvm import face_kernels as kernels
-from battsim.fvm.blocks import BlockMatrix, Entries, Network, Pattern, face_entries, face_values, point_entries
+from battsim.fvm.blocks import BlockMatrix, Entries, Pattern, face_entries, face_values, point_entries
 from battsim.fvm.slabs import over_slabs
-from battsim.models.resolved.network import HalfCellNetwork
-from battsim.models.resolved.state import Layout
+from battsim.models.cell.network import CellNetwork
+from battsim.models.cell.state import Layout
 from battsim.physics.electrolyte import SaltFluxes
 from battsim.physics.solid import SolidFluxes
 from battsim.threads import Team
-from meshing.mesh import Mesh
 
 Floats = NDArray[np.float64]
 X, C, P = 0, 1, 2
@@ -35,7 +34,7 @@ preconditioner sees, collector faces included, has the same solution."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HalfCellJacobian:
+class CellJacobian:
     """All derivatives at one state, rows in ampere.
 
     Attributes
@@ -57,10 +56,12 @@ class HalfCellJacobian:
     current
         Memory for the reactive faces' share of a product.
     held
-        Conductance of the terminal's row under voltage control; 0 under current control.
+        Conductance of the terminal's row under voltage control; 0 under other controls.
+    by_voltage
+        Derivative of the controlled current by V, A/V: not zero under power control.
     """
 
-    network: HalfCellNetwork
+    network: CellNetwork
     layout: Layout
     team: Team
     live: float
@@ -75,6 +76,7 @@ class HalfCellJacobian:
     lp: Floats
     current: Floats
     held: float = 0.0
+    by_voltage: float = 0.0
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
@@ -99,12 +101,17 @@ class HalfCellJacobian:
         c = self.storage_c - live * np.bincount(reactive.ionic, self.jc, layout.n_electrolyte)
         potentials = np.zeros(layout.size - layout.potentials.start)
         potentials[layout.n_electronic + self.network.counter.ionic] += self.lp
-        potentials[-1] = self.held
+        potentials[self.network.ground[0]] += self.network.ground[1]
+        potentials[-1] = self.held + self.by_voltage
         return np.maximum(x, 0.0), np.maximum(c, 0.0), np.maximum(potentials, 0.0)
 
-    def held_at_voltage(self) -> HalfCellJacobian:
+    def held_at_voltage(self) -> CellJacobian:
         """The Jacobian under voltage control: the terminal's row is g V alone."""
         return replace(self, held=GROUNDED * float(self.network.collector[1].sum()))
+
+    def under_power(self, by_voltage: float) -> CellJacobian:
+        """The Jacobian where the current depends on V, with its derivative in A/V."""
+        return replace(self, by_voltage=by_voltage)
 
     def __matmul__(self, u: NDArray[np.floating]) -> Floats:
         """Product with a state vector (float32 or float64)."""
@@ -169,41 +176,22 @@ class HalfCellJacobian:
                 over_slabs(self.team, kernels.add_to, reactive.slabs, cell, factor, current, to)
 
     def _add_electrodes(self, u: NDArray[np.floating], out: Floats) -> None:
-        """Add the rows of the counter electrode and of the collector; each of their faces has a cell of its own."""
+        """Add the rows of counter electrode, ground and collector; each of their faces has a cell of its own."""
         layout, counter = self.layout, self.network.counter.ionic
         cells, g = self.network.collector
         c, phi = u[layout.c_e][counter].astype(np.float64), u[layout.phi_e][counter].astype(np.float64)
         at_counter = self.lp * phi - self.lc * c  # phi_s of lithium is zero: j_Li depends on phi_e through 0 - phi_e
         out[layout.c_e][counter] += self.live * at_counter
         out[layout.phi_e][counter] += at_counter
+        grounded, g_0 = self.network.ground
+        out[layout.phi_s][grounded] += g_0 * u[layout.phi_s][grounded].astype(np.float64)
         V = float(u[layout.V])
         to_collector = g * (u[layout.phi_s][cells].astype(np.float64) - V)
         out[layout.phi_s][cells] += to_collector
-        out[layout.V] = self.held * V if self.held else -to_collector.sum()
+        out[layout.V] = self.held * V if self.held else self.by_voltage * V - to_collector.sum()
 
 
-def networks_of(mesh: Mesh, network: HalfCellNetwork) -> tuple[Network, Network, Network]:
-    """Edges and node positions of the three diagonal blocks, edges in the order of `HalfCellJacobian.conductance`."""
-    solid, ionic, electronic = network.solid_faces, network.ionic_faces, network.electronic_faces
-    shift, n_potentials = network.electronic_cells.size, network.electronic_cells.size + network.electrolyte_cells.size
-    position = [mesh.position[cells] for cells in (network.electronic_cells, network.electrolyte_cells)]
-    nowhere = np.full((1, 3), -1, dtype=np.int32)
-    cc = network.collector[0]
-    first = [electronic.owner, ionic.owner + shift, network.reactive.electronic, cc]
-    second = [
-        electronic.neighbour,
-        ionic.neighbour + shift,
-        network.reactive.ionic + shift,
-        np.full_like(cc, n_potentials),
-    ]
-    return (
-        Network(solid.owner, solid.neighbour, mesh.position[network.solid_cells]),
-        Network(ionic.owner, ionic.neighbour, position[1]),
-        Network(np.concatenate(first), np.concatenate(second), np.concatenate([*position, nowhere])),
-    )
-
-
-def assembled(jacobian: HalfCellJacobian, patterns: dict[tuple[int, int], Pattern]) -> BlockMatrix:
+def assembled(jacobian: CellJacobian, patterns: dict[tuple[int, int], Pattern]) -> BlockMatrix:
     """The same Jacobian as matrices in compressed rows, for direct solvers and for codes that need one."""
     network, live, salt = jacobian.network, jacobian.live, jacobian.salt
     g, g_cc = network.electronic_faces.conductance, network.collector[1]
@@ -226,8 +214,9 @@ def assembled(jacobian: HalfCellJacobian, patterns: dict[tuple[int, int], Patter
             face_values(salt.K, -salt.K),
             face_values(jp, -jp),
             lp,
+            network.ground[1],
             at_terminal,
-            np.array([jacobian.held]),
+            np.array([jacobian.held + jacobian.by_voltage]),
         ],
     }
     return BlockMatrix(
@@ -238,7 +227,7 @@ def assembled(jacobian: HalfCellJacobian, patterns: dict[tuple[int, int], Patter
     )
 
 
-def matrix_patterns(network: HalfCellNetwork, layout: Layout) -> dict[tuple[int, int], Pattern]:
+def matrix_patterns(network: CellNetwork, layout: Layout) -> dict[tuple[int, int], Pattern]:
     """Positions of the entries of `assembled`, in the order in which it lists their values."""
     sizes = (layout.n_solid, layout.n_electrolyte, layout.size - layout.potentials.start)
     solid, ionic, electronic = network.solid_faces, network.ionic_faces, network.electronic_faces
@@ -272,6 +261,7 @@ def matrix_patterns(network: HalfCellNetwork, layout: Layout) -> dict[tuple[int,
             face_entries(o_e, n_e, o_e, n_e),
             face_entries(s, e, s, e),
             point_entries(Li_e, Li_e),
+            point_entries(network.ground[0], network.ground[0]),
             face_entries(cc, terminal, cc, terminal),
             point_entries(last, last),
         ],

@@ -1,18 +1,21 @@
-"""Residual and Jacobian of the resolved half cell, all rows in ampere.
+"""Residual and Jacobian of a cell, all rows in ampere.
 
-    x      F c_max V dx/dt   = - sum(F N_s) - A j                      lithium in the active material
-    c_e    F eps V dc_e/dt   = - sum(F N_e) + A j + A_Li j_Li          salt in pore, binder, separator
-    phi_s  0                 = - sum(i_s)   - A j                      electrons in active material and binder
+    x      F c_max V dx/dt   = - sum(F N_s) - A j                      lithium in the active materials
+    c_e    F eps V dc_e/dt   = - sum(F N_e) + A j + A_Li j_Li          salt in all that holds electrolyte
+    phi_s  0                 = - sum(i_s)   - A j  - g_0 phi_s         electrons in all that conducts them
     phi_e  0                 = - sum(i_e)   + A j + A_Li j_Li          ions
     V      0                 =   sum over collector faces of g (phi_s - V) - I
 
 Sums run over the faces of a cell, fluxes positive outwards. j > 0: lithium leaves the active material; j_Li > 0:
-lithium leaves the counter electrode, whose potential is zero; I > 0: discharge of the cell.
+lithium leaves the counter electrode; I > 0: discharge of the cell. Ground is the counter electrode of a half cell, or
+the collector g_0 of the negative electrode of a full cell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +25,9 @@ from battsim.fvm import face_kernels as kernels
 from battsim.fvm.slabs import over_slabs
 from battsim.materials.charge import potential_at
 from battsim.materials.types import open_circuit
-from battsim.models.resolved.jacobian import GROUNDED, HalfCellJacobian, networks_of
-from battsim.models.resolved.network import Faces, ReactiveFaces, half_cell_network
-from battsim.models.resolved.parameters import HalfCellParameters
-from battsim.models.resolved.state import Layout
+from battsim.models.cell.jacobian import GROUNDED, CellJacobian
+from battsim.models.cell.network import CellMaterials, CellNetwork, Electrode, Faces, ReactiveFaces
+from battsim.models.cell.state import Layout, absolute_phi_s
 from battsim.physics.electrolyte import SaltFluxes, SaltLaw, salt_fluxes
 from battsim.physics.interface import (
     CellValues,
@@ -37,9 +39,9 @@ from battsim.physics.interface import (
 )
 from battsim.physics.solid import SolidFluxes, solid_fluxes
 from battsim.threads import ALONE, Team, joined
-from meshing.mesh import Mesh
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,71 +78,88 @@ class Evaluation:
     current: float
 
 
-class HalfCell:
-    """The resolved half cell on a mesh; see the module's equations.
+class Cell:
+    """A cell on a network; see the module's equations.
 
     Parameters
     ----------
-    mesh
-        Voxel mesh with interfaces of the active material; x runs from the counter electrode to the collector.
-    parameters
-        Materials and conditions.
+    network
+        Unknowns, face lists and electrodes.
+    materials
+        Electrolyte, counter electrode and conditions.
     team
         Threads that share the work; no result depends on their number.
 
     Attributes
     ----------
-    network
-        Unknowns and face lists.
     layout
         Where each field lies in the state vector.
-    networks
-        Resistor network of each diagonal block, for preconditioning.
+    solid_capacity, salt_capacity
+        Charge per unit of x, and per mol/m3 of salt, of each unknown, C and C m3/mol.
     """
 
-    def __init__(self, mesh: Mesh, parameters: HalfCellParameters, team: Team = ALONE) -> None:
-        self.parameters, self.team = parameters, team
-        self.network = network = half_cell_network(mesh, parameters)
-        self.layout = Layout(network.solid_cells.size, network.electrolyte_cells.size, network.electronic_cells.size)
-        self.f = FARADAY / (GAS_CONSTANT * parameters.temperature)
-        electrolyte = parameters.electrolyte
+    def __init__(self, network: CellNetwork, materials: CellMaterials, team: Team = ALONE) -> None:
+        self.network, self.materials, self.team = network, materials, team
+        self.layout = Layout(
+            network.solid_cells.size,
+            network.electrolyte_cells.size,
+            network.electronic_cells.size,
+            network.n_grounded,
+        )
+        self.f = FARADAY / (GAS_CONSTANT * materials.temperature)
+        electrolyte = materials.electrolyte
         self._salt = SaltLaw(
             electrolyte.diffusivity,
             electrolyte.conductivity,
             electrolyte.transference,
             electrolyte.thermodynamic_factor,
-            parameters.temperature,
+            materials.temperature,
         )
-        self.solid_capacity = FARADAY * parameters.active.max_concentration * network.solid_volume
+        self.solid_capacity = FARADAY * network.solid_volume
+        for electrode in network.electrodes:
+            self.solid_capacity[electrode.solid] *= electrode.material.max_concentration
         self.salt_capacity = FARADAY * network.electrolyte_volume
-        self.networks = networks_of(mesh, network)
+
+    @property
+    def electrodes(self) -> tuple[Electrode, ...]:
+        """In the order of the through-plane axis; the last one is at the terminal."""
+        return self.network.electrodes
 
     @property
     def capacity(self) -> float:
-        """Charge between the stoichiometries of 100 % and 0 % in the connected and wetted active material, C."""
-        active = self.parameters.active
-        window = abs(active.stoichiometry_soc0 - active.stoichiometry_soc100)
-        return float(window * self.solid_capacity[self.network.counts_for_capacity].sum())
+        """Charge between 100 % and 0 % in the electrode that holds less of it, C."""
+        return min(self.electrode_capacity(electrode) for electrode in self.electrodes)
 
-    def uniform_state(self, x: float) -> tuple[Floats, float]:
-        """State at rest with stoichiometry x, and its reference potential U(x), V."""
-        layout = self.layout
+    def electrode_capacity(self, electrode: Electrode) -> float:
+        """Charge between the stoichiometries of 100 % and 0 % in connected and wetted active material, C."""
+        material = electrode.material
+        window = abs(material.stoichiometry_soc0 - material.stoichiometry_soc100)
+        return float(window * self.solid_capacity[electrode.solid][electrode.counts_for_capacity].sum())
+
+    def uniform_state(self, *x: float) -> tuple[Floats, float]:
+        """State at rest with one stoichiometry per electrode, and its reference potential, V."""
+        layout, T = self.layout, self.materials.temperature
         u = np.zeros(layout.size)
-        u[layout.x] = x
-        u[layout.c_e] = self.parameters.salt
-        return u, potential_at(self.parameters.active, x, self.parameters.temperature)
+        U = [potential_at(electrode.material, value, T) for electrode, value in zip(self.electrodes, x, strict=True)]
+        for electrode, value in zip(self.electrodes, x, strict=True):
+            u[layout.x][electrode.solid] = value
+        u[layout.c_e] = self.materials.salt
+        if len(U) == 1:
+            return u, U[0]
+        u[layout.phi_e] = -U[0]
+        return u, U[1] - U[0]
 
     def evaluate(
         self, u: Floats, reference: float, rate: Rate, current: float, guess: tuple[Floats, Floats] | None = None
     ) -> Evaluation:
-        """Residual at state u, whose phi_s and V are relative to `reference` (V), under the cell current (A).
+        """Residual at state u, relative to `reference` (V), under the cell current (A).
 
         `guess` holds first guesses of j on the reactive and on the counter faces, A/m2.
         """
         network, layout = self.network, self.layout
         x, c_e, phi_s, phi_e = (u[part] for part in (layout.x, layout.c_e, layout.phi_s, layout.phi_e))
         guess = guess or (np.zeros(network.reactive.area.size), np.zeros(network.counter.area.size))
-        reaction = self._reaction(x, c_e, phi_s + reference, phi_e, guess[0])
+        reaction = self._reaction(x, c_e, absolute_phi_s(layout, u, reference), phi_e, guess[0])
         counter = self._counter(c_e, phi_e, guess[1])
         salt, solid = self._salt_fluxes(c_e, phi_e), self._solid_fluxes(x)
         r = np.zeros(layout.size)
@@ -152,10 +171,10 @@ class HalfCell:
         self._add_charge(r, phi_s, float(u[layout.V]), salt, Aj, Aj_Li, current)
         return Evaluation(r, rate, reaction, counter, salt, solid, current)
 
-    def jacobian(self, e: Evaluation) -> HalfCellJacobian:
+    def jacobian(self, e: Evaluation) -> CellJacobian:
         """Derivative of the residual by the state."""
         A, A_Li, storage = self.network.reactive.area, self.network.counter.area, e.rate.storage
-        return HalfCellJacobian(
+        return CellJacobian(
             network=self.network,
             layout=self.layout,
             team=self.team,
@@ -212,6 +231,7 @@ class HalfCell:
         over_slabs(self.team, kernels.add_to, reactive.slabs, reactive.electronic, 1.0, Aj, to_s)
         to_collector = network.collector[1] * (phi_s[network.collector[0]] - V)
         to_s[network.collector[0]] += to_collector
+        to_s[network.ground[0]] += network.ground[1] * phi_s[network.ground[0]]
         self._add_flux(network.ionic_faces, salt.i, to_e)
         over_slabs(self.team, kernels.add_to, reactive.slabs, reactive.ionic, -1.0, Aj, to_e)
         to_e[network.counter.ionic] -= Aj_Li
@@ -231,52 +251,71 @@ class HalfCell:
 
         return joined(self.team.map(fluxes, faces.owner.size))
 
+    def _over(self, function: Callable[[Electrode, slice], T], ranges: str) -> T:
+        """What a function returns for all parts of each electrode's range of a list, as one dataclass of arrays."""
+        parts = []
+        for electrode in self.electrodes:
+            start, stop = getattr(electrode, ranges).start, getattr(electrode, ranges).stop
+            parts += self.team.map(
+                lambda part, electrode=electrode, start=start: function(  # type: ignore[misc]
+                    electrode, slice(start + part.start, start + part.stop)
+                ),
+                stop - start,
+            )
+        return joined(parts)
+
     def _solid_fluxes(self, x: Floats) -> SolidFluxes:
         """F N_s of the solid faces."""
-        faces, active = self.network.solid_faces, self.parameters.active
+        faces = self.network.solid_faces
 
-        def fluxes(part: slice) -> SolidFluxes:
+        def fluxes(electrode: Electrode, part: slice) -> SolidFluxes:
+            material = electrode.material
             x_o, x_n = x[faces.owner[part]], x[faces.neighbour[part]]
-            G = FARADAY * active.max_concentration * faces.conductance[part]
-            return solid_fluxes(active.diffusivity, G, x_o, x_n, self.parameters.temperature)
+            G = FARADAY * material.max_concentration * faces.conductance[part]
+            return solid_fluxes(material.diffusivity, G, x_o, x_n, self.materials.temperature)
 
-        return joined(self.team.map(fluxes, faces.owner.size))
+        return self._over(fluxes, "solid_faces")
 
     def _reaction(self, x: Floats, c_e: Floats, phi_s: Floats, phi_e: Floats, guess: Floats) -> InterfaceCurrent:
-        """Reaction of the active material with the electrolyte."""
+        """Reaction of the active materials with the electrolyte."""
         reactive = self.network.reactive
 
-        def reaction(part: slice) -> InterfaceCurrent:
+        def reaction(electrode: Electrode, part: slice) -> InterfaceCurrent:
             faces = reactive.at(part)
             dphi = phi_s[faces.electronic] - phi_e[faces.ionic]
-            return self._reaction_at(faces, CellValues(x[faces.solid], c_e[faces.ionic], dphi), guess[part])
+            values = CellValues(x[faces.solid], c_e[faces.ionic], dphi)
+            return self._reaction_at(electrode, faces, values, guess[part])
 
-        return joined(self.team.map(reaction, reactive.area.size))
+        return self._over(reaction, "reactive")
 
-    def _reaction_at(self, faces: ReactiveFaces, values: CellValues, guess: Floats) -> InterfaceCurrent:
-        active, T = self.parameters.active, self.parameters.temperature
-        D, dD = active.diffusivity(values.x, T)
-        per_area = faces.solid_distance / (FARADAY * active.max_concentration)
+    def _reaction_at(
+        self, electrode: Electrode, faces: ReactiveFaces, values: CellValues, guess: Floats
+    ) -> InterfaceCurrent:
+        material, T = electrode.material, self.materials.temperature
+        D, dD = material.diffusivity(values.x, T)
+        per_area = faces.solid_distance / (FARADAY * material.max_concentration)
         drops = self._ionic_drops(
             faces,
             values.c_e,
             x=per_area / D,
             dx=-per_area * dD / D**2,
-            solid=faces.solid_distance / active.conductivity + active.film_resistance,
+            solid=faces.resistance + material.film_resistance,
         )
 
         def surface(x_f: Floats, c_f: Floats) -> SurfaceState:
-            i0, di0_dx, di0_dc = active.exchange_current(x_f, c_f, T)
-            U, dU = open_circuit(active, x_f, T)
+            i0, di0_dx, di0_dc = material.exchange_current(x_f, c_f, T)
+            U, dU = open_circuit(material, x_f, T)
             return SurfaceState(i0, di0_dx, di0_dc, U, dU)
 
-        kinetics = Kinetics(surface, active.alpha_a, active.alpha_c, self.f)
+        kinetics = Kinetics(surface, material.alpha_a, material.alpha_c, self.f)
         return interface_current(kinetics, drops, values, guess)
 
     def _counter(self, c_e: Floats, phi_e: Floats, guess: Floats) -> InterfaceCurrent:
         """Dissolution (positive) of the lithium-metal counter electrode at potential zero."""
-        faces, counter, T = self.network.counter, self.parameters.counter, self.parameters.temperature
+        faces, counter, T = self.network.counter, self.materials.counter, self.materials.temperature
         c, zero = c_e[faces.ionic], np.zeros(faces.area.size)
+        if counter is None:
+            return InterfaceCurrent(zero, zero, zero, zero, zero, zero, zero, zero, np.ones(zero.size, bool))
         drops = self._ionic_drops(faces, c, x=zero, dx=zero, solid=zero)
 
         def surface(x_f: Floats, c_f: Floats) -> SurfaceState:
