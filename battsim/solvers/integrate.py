@@ -1,4 +1,4 @@
-"""Adaptive implicit time integration to an event: a time, or a voltage met by a last step under voltage control.
+"""Adaptive implicit time integration to an event: a time, a charge, or a voltage or current met by a last step under it.
 
 The integrator knows states, errors and a scalar control, no battery: the model behind `TransientModel` supplies the
 non-linear problem of a step, the size of an error, and the reason why a step can shrink no further.
@@ -6,7 +6,7 @@ non-linear problem of a step, the size of an error, and the reason why a step ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic
 
@@ -24,8 +24,8 @@ LARGEST_GROWTH = 2.0
 SMALLEST_SHRINK = 0.3
 LARGEST_RETRY = 0.7
 SAFETY = 0.85
-CURRENT_TOLERANCE = 1e-7
-"""Relative deviation of the current in the last step onto a voltage."""
+CONTROL_TOLERANCE = 1e-7
+"""Relative deviation of the controlled current, voltage or power in the last step onto a limit."""
 ACCEPTED_ERROR = 1.5
 """Local error over tolerance up to which a step is kept; the controller aims at SAFETY."""
 CRAWL, CRAWLED, FAILING = 10, 0.01, 5
@@ -253,22 +253,89 @@ def _before_crossing(stretch: _Stretch[E], standing: Standing) -> float:
 
 
 def _attempt(stretch: _Stretch[E], standing: Standing, dt: float) -> tuple[_Attempt[E], str | None]:
-    """One step under the control; where it would cross the voltage limit, a shorter one that ends exactly on it."""
-    model, limit = stretch.model, stretch.limits.voltage
-    if limit is None:
-        return _solve(stretch, stretch.control, standing, dt), None
-
-    def beyond(u: Floats) -> bool:
-        voltage = model.voltage(u, standing.reference)
-        return voltage <= limit if stretch.falling else voltage >= limit
-
-    if not beyond(standing.at(standing.times[-1] + dt)):
+    """One step under the control; where it would pass a limit, a shorter one that ends exactly on it, and its name."""
+    attempt: _Attempt[E] | None = None
+    if not _passes_voltage(stretch, standing, standing.at(standing.times[-1] + dt)):
         attempt = _solve(stretch, stretch.control, standing, dt)
-        if not attempt.result.converged or not beyond(attempt.result.u):
+        if not attempt.result.converged or attempt.error > ACCEPTED_ERROR:
             return attempt, None
-        if attempt.error > ACCEPTED_ERROR:
-            return attempt, None
-    return _onto_voltage(stretch, limit, standing, dt)
+    stop = None
+    for landing in _landings(stretch, standing):
+        if attempt is None or landing.passed(attempt):
+            attempt, found = _onto(stretch, landing, standing, dt if attempt is None else attempt.dt)
+            if not attempt.result.converged:
+                return attempt, None
+            stop = found or stop
+    assert attempt is not None
+    return attempt, stop
+
+
+def _passes_voltage(stretch: _Stretch[E], standing: Standing, u: Floats) -> bool:
+    """Whether a state lies beyond the limit of the voltage."""
+    limit, voltage = stretch.limits.voltage, stretch.model.voltage(u, standing.reference)
+    if limit is None:
+        return False
+    return voltage <= limit if stretch.falling else voltage >= limit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Landing(Generic[E]):
+    """A limit other than time, and how a step ends on it.
+
+    The step is taken under `held`, and its length is varied until `excess`, positive in short steps and falling with
+    their length, is zero to `tolerance`.
+    """
+
+    name: str
+    passed: Callable[[_Attempt[E]], bool]
+    held: Controlled
+    excess: Callable[[_Attempt[E]], float]
+    tolerance: float
+
+
+def _landings(stretch: _Stretch[E], standing: Standing) -> Iterator[_Landing[E]]:
+    """The limits of a stretch but its time; the voltage comes first."""
+    model, control, limits = stretch.model, stretch.control, stretch.limits
+
+    def current(attempt: _Attempt[E]) -> float:
+        return model.current(attempt.result.evaluation)
+
+    def over_control(attempt: _Attempt[E]) -> float:
+        """What the control fixes, in the attempt, minus its value."""
+        voltage = model.voltage(attempt.result.u, standing.reference)
+        factor = {"current": 1.0, "power": voltage}
+        measured = voltage if control.kind == "voltage" else factor[control.kind] * current(attempt)
+        return measured - control.value
+
+    tolerance = CONTROL_TOLERANCE * abs(control.value)
+    if limits.voltage is not None:
+        yield _Landing(
+            "voltage",
+            lambda attempt: _passes_voltage(stretch, standing, attempt.result.u),
+            model.held_at("voltage", limits.voltage),
+            lambda attempt: float(np.sign(control.value)) * over_control(attempt),
+            tolerance,
+        )
+    if limits.current is not None:
+        limit, sign = limits.current, float(np.sign(limits.current))
+        falling = control.kind == "voltage"
+        yield _Landing(
+            "current",
+            lambda attempt: sign * (limit - current(attempt)) * (1.0 if falling else -1.0) >= 0.0,
+            model.held_at("current", limit),
+            lambda attempt: sign * over_control(attempt),
+            tolerance,
+        )
+    if limits.charge is not None:
+        target, now = limits.charge, model.charge(standing.states[-1])
+        towards = float(np.sign(target - now))
+        yield _Landing(
+            "charge",
+            lambda attempt: towards * (model.charge(attempt.result.u) - target) >= 0.0,
+            control,
+            lambda attempt: towards * (target - model.charge(attempt.result.u)),
+            CONTROL_TOLERANCE * abs(target - now),
+        )
 
 
 def _solve(stretch: _Stretch[E], control: Controlled, standing: Standing, dt: float) -> _Attempt[E]:
@@ -285,41 +352,42 @@ def _solve(stretch: _Stretch[E], control: Controlled, standing: Standing, dt: fl
     return _Attempt(result, dt, a, u_star, change, error)
 
 
-def _onto_voltage(
-    stretch: _Stretch[E], voltage: float, standing: Standing, longest: float
+def _onto(
+    stretch: _Stretch[E], landing: _Landing[E], standing: Standing, longest: float
 ) -> tuple[_Attempt[E], str | None]:
-    """The step no longer than `longest` that ends at the voltage with the controlled current.
+    """The step no longer than `longest` that ends on a limit, and the limit's name.
 
-    The terminal is held at the voltage and the step's length is varied until the current is the controlled one (false
+    The cell is held at the limit and the step's length is varied until what the control fixes has its value (false
     position, Illinois variant). Held at a voltage the problem stays well posed where the galvanostatic one has no
-    solution, beyond the end of the discharge. Where the held cell still gives more than the controlled current after
-    the longest step, the limit lies further on, and the step is an ordinary one.
+    solution, beyond the end of the discharge. Where the held cell still exceeds the control after the longest step,
+    the limit lies further on, and the step is an ordinary one.
     """
-    model, control = stretch.model, stretch.control
-    held, sign = model.held_at(voltage), np.sign(control.value)
-    tolerance = CURRENT_TOLERANCE * abs(control.value)
-    attempt = _solve(stretch, held, standing, longest)
+    attempt = _solve(stretch, landing.held, standing, longest)
     if not attempt.result.converged:
         return attempt, None
-    excess = sign * (model.current(attempt.result.evaluation) - control.value)
-    if excess > tolerance:
-        return _solve(stretch, control, standing, longest), None
+    excess = landing.excess(attempt)
+    if excess > landing.tolerance:
+        return _solve(stretch, stretch.control, standing, longest), None
     low, high, f_low, f_high = 0.0, longest, np.inf, excess
     for _ in range(60):
-        if abs(excess) <= tolerance:
-            return attempt, "voltage"
+        if abs(excess) <= landing.tolerance:
+            return attempt, landing.name
         dt = 0.5 * (low + high) if np.isinf(f_low) else (low * f_high - high * f_low) / (f_high - f_low)
-        attempt = _solve(stretch, held, standing, dt)
+        attempt = _solve(stretch, landing.held, standing, dt)
         if not attempt.result.converged:
             return attempt, None
-        previous, excess = excess, sign * (model.current(attempt.result.evaluation) - control.value)
+        previous, excess = excess, landing.excess(attempt)
         if excess > 0.0:
             f_high = 0.5 * f_high if previous > 0.0 else f_high
             low, f_low = dt, excess
         else:
             f_low = 0.5 * f_low if previous < 0.0 else f_low
             high, f_high = dt, excess
-    status = f"no step onto {voltage:g} V carries the current to {CURRENT_TOLERANCE:g}"
+    held, control = landing.held, stretch.control
+    status = (
+        f"no step onto {held.kind} {held.value:g} has the controlled {control.kind} {control.value:g} to "
+        f"{CONTROL_TOLERANCE:g}"
+    )
     return replace(attempt, result=replace(attempt.result, converged=False, status=status)), None
 
 

@@ -19,12 +19,12 @@ class Controlled(Protocol):
 
     @property
     def kind(self) -> str:
-        """Either "current" or "voltage"."""
+        """One of "current", "voltage" and "power"."""
         ...
 
     @property
     def value(self) -> float:
-        """A or V."""
+        """A or W, positive in discharge, or V."""
         ...
 
 
@@ -35,8 +35,8 @@ class TransientModel(Protocol[E]):
         """Non-linear system of one implicit step du/dt = a (u - u_star)."""
         ...
 
-    def held_at(self, voltage: float) -> Controlled:
-        """Control that holds the terminal at a voltage."""
+    def held_at(self, kind: str, value: float) -> Controlled:
+        """Control that holds the terminal at a voltage (V) or the cell at a current (A)."""
         ...
 
     def meeting(self, control: Controlled, u: Floats, reference: float) -> Floats:
@@ -57,6 +57,10 @@ class TransientModel(Protocol[E]):
 
     def current(self, evaluation: E) -> float:
         """Cell current, A, positive in discharge."""
+        ...
+
+    def charge(self, u: Floats) -> float:
+        """Charge that the terminal's electrode has taken up, C, from a zero of its own: it grows in discharge."""
         ...
 
     def admissible(self, guess: Floats, last: Floats) -> Floats:
@@ -111,7 +115,7 @@ class IntegrationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where a stretch of integration ends, and where steps must land on the way.
+    """Where a stretch of integration ends, whichever comes first, and where steps must land on the way.
 
     Attributes
     ----------
@@ -120,6 +124,11 @@ class Limits:
     voltage
         The stretch ends when the voltage crosses this value, from above in discharge and from below in charge, V;
         without a current it has no effect.
+    current
+        Under a held voltage, the stretch ends when the current has fallen to this value; under a held power, when it
+        has risen to it. A, positive in discharge, of the sign that the current has.
+    charge
+        The stretch ends when `TransientModel.charge` reaches this value, C.
     every
         A step ends at each multiple of this time, s: for results that are compared at equal steps. States at other
         times cost no steps: `Standing.at`.
@@ -127,6 +136,8 @@ class Limits:
 
     time: float = np.inf
     voltage: float | None = None
+    current: float | None = None
+    charge: float | None = None
     every: float = np.inf
 
     def next_landing(self, now: float) -> float:

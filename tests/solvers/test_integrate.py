@@ -39,6 +39,7 @@ class Evaluation:
     residual: np.ndarray
     current: float
     q: float
+    V: float
 
 
 class Cell:
@@ -50,8 +51,11 @@ class Cell:
     def problem(self, a, u_star, reference, control):
         return Problem(self, a, u_star, reference, control)
 
-    def held_at(self, voltage):
-        return Control("voltage", voltage)
+    def held_at(self, kind, value):
+        return Control(kind, value)
+
+    def charge(self, u):
+        return Q * float(u[0])
 
     def meeting(self, control, u, reference):
         out = u.copy()
@@ -101,13 +105,13 @@ class Problem:
         q, w, V = u
         I = (open_circuit(q) - w - V - self.reference) / R0  # noqa: E741
         self.cell.modes.append(self.control.kind)
-        wanted = V + self.reference if self.control.kind == "voltage" else I
+        wanted = {"voltage": V + self.reference, "current": I, "power": I * (V + self.reference)}[self.control.kind]
         rows = np.array([q - self.u_star[0], w - self.u_star[1], wanted - self.control.value])
         if self.a > 0.0:
             rows[:2] = self.a * rows[:2] - np.array([I / Q, (R1 * I - w) / TAU])
         if q > self.cell.broken_after:
             rows[2] = 1.0 + abs(rows[2])  # no root here
-        return Evaluation(rows, I, q)
+        return Evaluation(rows, I, q, V + self.reference)
 
     def jacobian(self, evaluation):
         live = 1.0 if self.a > 0.0 else 0.0
@@ -116,6 +120,8 @@ class Problem:
         J[0] -= live * by / Q
         J[1] -= live * R1 * by / TAU
         J[2] = [0.0, 0.0, 1.0] if self.control.kind == "voltage" else by
+        if self.control.kind == "power":
+            J[2] = evaluation.V * by + np.array([0.0, 0.0, evaluation.current])
         return BlockMatrix((slice(0, 3),), {(0, 0): sp.csr_array(J)}, (), ())
 
     def norm(self, residual):
@@ -140,8 +146,8 @@ def settings_of(tolerance=1e-4, rtol=1e-13, **changes):
     return IntegrationSettings(tolerance=tolerance, newton=NewtonSettings(rtol=rtol), **changes)
 
 
-def run(current=1.0, limits=None, cell=None, settings=None, q0=0.1):
-    cell, settings, control = cell or Cell(), settings or settings_of(), Control("current", current)
+def run(current=1.0, limits=None, cell=None, settings=None, q0=0.1, kind="current"):
+    cell, settings, control = cell or Cell(), settings or settings_of(), Control(kind, current)
     state, linear = np.array([q0, 0.0, 0.0]), Exact()
     u, reference, _ = consistent_start(cell, linear, control, settings, state, 4.0)
     return cell, list(integrate(cell, linear, control, limits or Limits(), settings, (0.0, u, reference)))
@@ -443,3 +449,43 @@ def test_rest_with_a_voltage_limit_ends_by_time():
     # no current: nothing can be met by varying the length of a step
     _, steps = run(current=0.0, limits=Limits(time=50.0, voltage=3.0))
     assert steps[-1].stop == "time"
+
+
+@pytest.mark.parametrize(("hold", "sign"), [(3.6, 1.0), (4.1, -1.0)])
+def test_a_held_voltage_ends_at_a_current(hold, sign):
+    q0 = 0.1 if sign > 0 else 0.6
+    limits = Limits(current=sign * 0.2)
+    # seven ampere to begin with: their round-off is above the 1e-13 of the other tests
+    cell, steps = run(hold, limits, kind="voltage", q0=q0, settings=settings_of(rtol=1e-11))
+    last = steps[-1]
+    assert last.stop == "current"
+    assert last.current == pytest.approx(sign * 0.2, abs=1e-12)
+    assert cell.voltage(last.u, last.reference) == pytest.approx(hold, abs=2e-7 * hold)
+    # the time at which it falls to that is found to the tolerance of the integration
+    _, fine = run(hold, limits, kind="voltage", q0=q0, settings=settings_of(1e-6, 1e-11, smallest_step=1e-6))
+    assert last.time == pytest.approx(fine[-1].time, rel=1e-2)
+
+
+def test_a_stretch_ends_at_a_charge():
+    for kind, value in (("current", 1.0), ("voltage", 3.6), ("power", 3.5)):
+        cell, steps = run(value, Limits(charge=Q * 0.3), kind=kind)
+        assert steps[-1].stop == "charge"
+        assert cell.charge(steps[-1].u) == pytest.approx(Q * 0.3, rel=1e-7)
+
+
+def test_a_held_power_ends_at_a_voltage_and_at_a_current():
+    cell, steps = run(3.5, Limits(voltage=3.6), kind="power")
+    last = steps[-1]
+    assert last.stop == "voltage"
+    assert cell.voltage(last.u, last.reference) == pytest.approx(3.6, abs=1e-12)
+    assert last.current * 3.6 == pytest.approx(3.5, rel=2e-7)
+    assert all(s.current * cell.voltage(s.u, s.reference) == pytest.approx(3.5, rel=1e-6) for s in steps)
+    _, rising = run(3.5, Limits(current=0.95), kind="power")
+    assert (rising[-1].stop, rising[-1].current) == ("current", pytest.approx(0.95, rel=1e-9))
+
+
+def test_of_several_limits_the_first_one_counts():
+    _, steps = run(3.5, Limits(voltage=3.0, current=0.95, charge=Q * 0.9), kind="power")
+    alone = run(3.5, Limits(current=0.95), kind="power")[1][-1]
+    assert steps[-1].stop == "current"
+    assert steps[-1].time == pytest.approx(alone.time, rel=1e-3)

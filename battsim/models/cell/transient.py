@@ -97,9 +97,9 @@ class CellTransient:
         """The non-linear system of one implicit step; a = 0 freezes the concentrations."""
         return CellProblem(self, Rate(a, u_star), reference, control)
 
-    def held_at(self, voltage: float) -> Control:
-        """Control that holds the terminal at a voltage, V."""
-        return Control("voltage", voltage)
+    def held_at(self, kind: str, value: float) -> Control:
+        """Control that holds the terminal at a voltage (V) or the cell at a current (A)."""
+        return Control(kind, value)
 
     def meeting(self, control: Held, u: Floats, reference: float) -> Floats:
         """The guess u; under voltage control its terminal is at the held voltage."""
@@ -120,6 +120,11 @@ class CellTransient:
     def voltage(self, u: Floats, reference: float) -> float:
         """Terminal voltage, V."""
         return float(u[self.cell.layout.V]) + reference
+
+    def charge(self, u: Floats) -> float:
+        """Lithium in the terminal's electrode, as charge, C: it grows in discharge."""
+        solid = self.cell.electrodes[-1].solid
+        return float(self.cell.solid_capacity[solid] @ u[self.cell.layout.x][solid])
 
     def admissible(self, guess: Floats, last: Floats) -> Floats:
         """The predictor, kept between empty and full on the way from the last state."""
