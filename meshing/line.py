@@ -29,7 +29,9 @@ def line_mesh(layers: Sequence[tuple[str, Floats]], cross_section: float = 1.0) 
     """
     for name, sizes in layers:
         if not (sizes.size and np.all((sizes > 0.0) & np.isfinite(sizes))):
-            raise MeshError(f"layer '{name}' needs cells of positive length, not {np.array2string(sizes, threshold=6)} m")
+            raise MeshError(
+                f"layer '{name}' needs cells of positive length, not {np.array2string(sizes, threshold=6)} m"
+            )
     sizes = np.concatenate([sizes for _, sizes in layers])
     phase = np.repeat(np.arange(len(layers), dtype=np.uint8), [sizes.size for _, sizes in layers])
     centre = np.zeros((sizes.size, 3))
@@ -81,7 +83,7 @@ def shell_mesh(thickness: Floats) -> Mesh:
 
 
 def graded_sizes(length: float, count: int, ratio: float) -> Floats:
-    """Lengths of `count` cells that sum to `length`, the last one `ratio` times as long as the first, shape (count,), m.
+    """Lengths of `count` cells that sum to `length`, the last `ratio` times as long as the first, shape (count,), m.
 
     They grow or shrink by one factor from cell to cell.
     """

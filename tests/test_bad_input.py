@@ -46,6 +46,40 @@ kind = "tortuosity"
 [transport.conductivity]
 pore = 1.0
 """
+P2D = """\
+schema = 1
+[model]
+kind = "p2d"
+cell = "full"
+[negative]
+material = "graphite-chen2020"
+thickness = "85.2 um"
+porosity = 0.25
+active_volume_fraction = 0.75
+particle_radius = "5.86 um"
+bruggeman = 1.5
+conductivity = "215 S/m"
+[positive]
+material = "nmc811-chen2020"
+thickness = "75.6 um"
+porosity = 0.335
+active_volume_fraction = 0.665
+particle_radius = "5.22 um"
+bruggeman = 1.5
+conductivity = "0.18 S/m"
+[materials]
+electrolyte = "lipf6-chen2020"
+[materials.separator]
+thickness = "12 um"
+porosity = 0.47
+bruggeman = 1.5
+[initial]
+soc = 1.0
+[[protocol]]
+step = "discharge"
+rate = "1 C"
+until = { voltage = "2.5 V" }
+"""
 LABELS = "labels = { pore = 0, active = 1 }"
 THREE_LABELS = "labels = { pore = 0, active = 1, binder = 2 }"
 IMPERMEABLE = ("[materials.separator]", '[materials.binder]\ntransport = "impermeable"\n[materials.separator]')
@@ -234,6 +268,86 @@ def test_an_absurd_rate(tmp_path: Path) -> None:
     case = make(tmp_path, HALF_CELL, None, ('"1 C"', '"5000 C"'))
     assert_refused(case, 5, "case.toml", "protocol.0.rate = 5000 C", "1000 C", "check the unit")
     assert not (case / "results").exists()
+
+
+def test_an_absurd_power(tmp_path: Path) -> None:
+    case = make(tmp_path, P2D, None, ('rate = "1 C"', 'power = "1.1 kW/cm^2"'))
+    assert_refused(case, 5, "case.toml", "protocol.0.power = 1.1e+07 W/m2", "1e+07 W/m2", "check the unit")
+    assert not (case / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("porosity = 0.335", "porosity = 0.4", ("positive has porosity = 0.4", "= 0.665, together 1.065", "at most 1")),
+        ("porosity = 0.25", "porosity = 1.25", ("negative.porosity = 1.25: must be at most 1",)),
+        (
+            "soc = 1.0",
+            "stoichiometry = { negative = 0.9, positive = 1.2 }",
+            ("initial.stoichiometry.positive = 1.2: must be less than 1",),
+        ),
+        ("soc = 1.0", 'voltage = "5 V"', ("initial.voltage = 5 V", "to 4.181 V", "choose a voltage in it")),
+        ('"5.22 um"', '[{ radius = "5 um", share = 0.9 }]', ("positive.particle_radius", "shares that sum to 0.9")),
+        (
+            'material = "nmc811-chen2020"',
+            'material = "cell.json"',
+            ("positive.material", "(a BPX file)", "use the name"),
+        ),
+        (
+            'material = "nmc811-chen2020"',
+            'material = { base = "nmc811-chen2020", diffusivity = { expr = "open(x)" } }',
+            ("positive.material: ", "open"),
+        ),
+        (
+            'cell = "full"',
+            'cell = "half"',
+            ("electrode: is required and missing", "positive: is no part of a half cell"),
+        ),
+    ],
+)
+def test_a_cell_without_an_image_that_cannot_be(tmp_path: Path, old: str, new: str, words: tuple[str, ...]) -> None:
+    case = make(tmp_path, P2D, None, (old, new))
+    assert_refused(case, 3, "case.toml", *words)
+    assert not (case / "results").exists()
+
+
+def test_a_table_of_an_electrode_that_rises_and_falls(tmp_path: Path) -> None:
+    own = 'material = { base = "nmc811-chen2020", ocp = { file = "ocp.csv" } }'
+    case = make(tmp_path, P2D, None, ('material = "nmc811-chen2020"', own))
+    assert_refused(case, 4, "case.toml", 'positive.material.ocp.file = "ocp.csv"', "does not exist")
+    (case / "ocp.csv").write_text("x,U\n0.1,4.2\n0.5,4.0\n0.4,3.8\n")
+    assert_refused(case, 4, "case.toml: positive.material: ", "ocp.csv", "line 4")
+
+
+@pytest.mark.parametrize(
+    ("text", "initial"),
+    [(HALF_CELL, ("[model]", '[initial]\nvoltage = "3.6 V"\n[model]')), (P2D, ("soc = 1.0", 'voltage = "3.6 V"'))],
+)
+def test_a_first_step_that_cannot_begin(tmp_path: Path, text: str, initial: tuple[str, str]) -> None:
+    limit = 'until = { voltage = "3.5 V" }' if text is HALF_CELL else 'until = { voltage = "2.5 V" }'
+    case = make(tmp_path, text, None, initial, (limit, 'until = { voltage = "3.7 V" }'))
+    words = ("case.toml: protocol.0.until.voltage = 3.7 V", "this discharge cannot begin", "3.6 V", "initial.voltage")
+    assert_refused(case, 5, *words, "choose a limit below 3.6 V")
+    assert not (case / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ('step = "hold"\nuntil = { time = "1 h" }', ("protocol.0 is a hold and needs the voltage",)),
+        ('step = "hold"\nvoltage = "4 V"\nuntil = { voltage = "4 V" }', ("is a hold", "until.voltage is never met")),
+        ('step = "charge"\nrate = "1 C"\nuntil = { rate = "C/20" }', ("until.rate at a constant rate", "hold")),
+        (
+            'step = "charge"\nrate = 1\npower = "1 W/m^2"\nuntil = { time = "1 h" }',
+            ("exactly one of", "rate and power"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("text", [HALF_CELL, P2D])
+def test_a_step_that_says_too_little_or_too_much(tmp_path: Path, text: str, step: str, words: tuple[str, ...]) -> None:
+    protocol = text[text.index('step = "discharge"') :]
+    case = make(tmp_path, text, None, (protocol, step))
+    assert_refused(case, 3, "case.toml: protocol.0", *words)
 
 
 @pytest.mark.parametrize(

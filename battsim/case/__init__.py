@@ -1,29 +1,42 @@
 """The case file, checked: nothing derived, no numerics, SI after loading."""
 
-from battsim.case.active import active_material
+from battsim.case.active import active_material, active_materials, chosen_material
 from battsim.case.image import Generate, Image
 from battsim.case.load import CASE_FILE, files_of, load_case, read_case
 from battsim.case.materials import Binder, Materials, OwnActive, Separator
-from battsim.case.schema import Case, Initial, Output, ResolvedCase, Step, TortuosityCase, Transport, Until
+from battsim.case.p2d import Grid, P2DCase, P2DElectrode, P2DMaterials, ParticleSize, Stoichiometries
+from battsim.case.protocol import Step, Until
+from battsim.case.schema import Case, ImageCase, Initial, Output, ResolvedCase, TortuosityCase, Transport
+from battsim.case.start import initial_stoichiometries
 
 __all__ = [
     "CASE_FILE",
     "Binder",
     "Case",
     "Generate",
+    "Grid",
     "Image",
+    "ImageCase",
     "Initial",
     "Materials",
     "Output",
     "OwnActive",
+    "P2DCase",
+    "P2DElectrode",
+    "P2DMaterials",
+    "ParticleSize",
     "ResolvedCase",
     "Separator",
     "Step",
+    "Stoichiometries",
     "TortuosityCase",
     "Transport",
     "Until",
     "active_material",
+    "active_materials",
+    "chosen_material",
     "files_of",
+    "initial_stoichiometries",
     "load_case",
     "read_case",
 ]

@@ -1,34 +1,60 @@
-"""From the material tables of a case to the active material that they describe."""
+"""From the material tables of a case to the active materials that they describe."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from battsim.case.materials import Curve, Expression, OwnActive
-from battsim.case.schema import ResolvedCase
+from battsim.case.p2d import P2DCase
+from battsim.case.schema import Case, ResolvedCase
+from battsim.errors import CaseError, InputError
 from battsim.materials import library
 from battsim.materials.custom import ActiveMaterialOverrides, ExchangeCurrentForm, custom_active_material
 from battsim.materials.types import ActiveMaterial
 
 
-def active_material(case: ResolvedCase) -> ActiveMaterial:
-    """The case's active material: a named set, or the table of the user's own.
+def chosen_materials(case: Case) -> dict[str, str | OwnActive]:
+    """What the case names as its active materials, by the dotted paths of the keys, from the negative end on."""
+    if isinstance(case, ResolvedCase):
+        return {"materials.active": case.materials.active}
+    if isinstance(case, P2DCase):
+        return {f"{name}.material": electrode.material for name, electrode in case.electrodes.items()}
+    return {}
+
+
+def active_materials(case: Case) -> tuple[ActiveMaterial, ...]:
+    """The case's active materials, from the negative end on.
 
     Raises
     ------
     CaseError
-        Where a formula or a value of the table makes no sense.
+        Where a formula or a value of a table makes no sense; names its key.
     InputError
-        Where a table of values cannot be read.
+        Where a table of values cannot be read; names its key.
     """
-    chosen = case.materials.active
+    built: list[ActiveMaterial] = []
+    for key, chosen in chosen_materials(case).items():
+        try:
+            built.append(chosen_material(case, chosen))
+        except (CaseError, InputError) as error:
+            raise type(error)(f"{key}: {error}") from None
+    return tuple(built)
+
+
+def active_material(case: ResolvedCase) -> ActiveMaterial:
+    """The active material of a half cell on an image. Raises as `active_materials`."""
+    return active_materials(case)[-1]
+
+
+def chosen_material(case: Case, chosen: str | OwnActive) -> ActiveMaterial:
+    """A named set, or the table of the user's own. Raises as `active_materials`, without the key."""
     if isinstance(chosen, str):
         return library.active_material(chosen)
     base = None if chosen.base is None else library.active_material(chosen.base)
     return custom_active_material(base, _overrides(case, chosen))
 
 
-def _overrides(case: ResolvedCase, own: OwnActive) -> ActiveMaterialOverrides:
+def _overrides(case: Case, own: OwnActive) -> ActiveMaterialOverrides:
     """The table in the terms of the materials."""
     limits, current, alpha = own.stoichiometry, own.exchange_current, own.transfer_coefficients or (None, None)
     return ActiveMaterialOverrides(
@@ -48,7 +74,7 @@ def _overrides(case: ResolvedCase, own: OwnActive) -> ActiveMaterialOverrides:
     )
 
 
-def _curve(case: ResolvedCase, curve: Curve | None) -> str | Path | None:
+def _curve(case: Case, curve: Curve | None) -> str | Path | None:
     """A formula, or the place of a table."""
     if curve is None or curve.file is None:
         return None if curve is None else curve.expr

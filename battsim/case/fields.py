@@ -68,6 +68,8 @@ Diffusivity = Annotated[float, si("m^2/s"), Field(gt=0)]
 Density = Annotated[float, si("kg/m^3"), Field(gt=0)]
 AreaResistance = Annotated[float, si("ohm m^2"), Field(ge=0)]
 CurrentDensity = Annotated[float, si("A/m^2"), Field(gt=0)]
+PowerDensity = Annotated[float, si("W/m^2"), Field(gt=0)]
+AreaPerVolume = Annotated[float, si("1/m"), Field(gt=0)]
 Rate = Annotated[float, BeforeValidator(_rate)]
 Temperature = Annotated[float, si("K"), Field(ge=200, le=400)]
 """K; a plain 25 that was meant in degrees Celsius is refused."""

@@ -9,21 +9,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from battsim.case.active import active_material
-from battsim.case.materials import Curve
+from battsim.case.active import chosen_materials
+from battsim.case.materials import Curve, OwnActive
 from battsim.case.messages import explain, join, shown, suggest
-from battsim.case.schema import Case, ResolvedCase, TortuosityCase
+from battsim.case.p2d import P2DCase
+from battsim.case.rules import check_start, problems, refuse_absurd
+from battsim.case.schema import Case, ImageCase, ResolvedCase, TortuosityCase
 from battsim.case.unavailable import not_available
-from battsim.errors import CaseError, ImpossibleError, InputError
-from battsim.materials.charge import stoichiometry_at_voltage
-from battsim.materials.library import ACTIVE_MATERIALS, COUNTER_ELECTRODES, ELECTROLYTES
+from battsim.errors import CaseError, InputError
 
 CASE_FILE = "case.toml"
-KINDS: dict[str, type[Case]] = {"resolved": ResolvedCase, "tortuosity": TortuosityCase}
-HIGHEST_RATE = 1000.0
-"""C-rate beyond which a request is a slip: the cell would be empty within seconds."""
-HIGHEST_CURRENT = 1e6
-"""Current density beyond which a request is a slip, A/m2."""
+KINDS: dict[str, type[Case]] = {"resolved": ResolvedCase, "p2d": P2DCase, "tortuosity": TortuosityCase}
 LARGEST_FILE = 1_000_000
 
 
@@ -37,7 +33,7 @@ def load_case(directory: Path, *, allow_outside: bool = False) -> Case:
     InputError
         Where case.toml or a file that it names cannot be found.
     ImpossibleError
-        Where a rate or current is absurd.
+        Where a rate, current or power is absurd, or the first step cannot begin.
     """
     file = directory / CASE_FILE
     return read_case(_read_toml(file), directory, allow_outside=allow_outside, file=str(file))
@@ -46,7 +42,7 @@ def load_case(directory: Path, *, allow_outside: bool = False) -> Case:
 def read_case(data: dict[str, Any], directory: Path, *, allow_outside: bool = False, file: str = CASE_FILE) -> Case:
     """The case in a table, such as `case.resolved()`; `file` is what messages call it. Raises as `load_case`."""
     model = _kind_of(data, file)
-    refused = [*not_available(data), *_other_kinds_tables(data, model)]
+    refused = not_available(data) or list(_other_kinds_tables(data, model))
     if refused:
         raise CaseError(join(file, refused))
     try:
@@ -54,25 +50,26 @@ def read_case(data: dict[str, Any], directory: Path, *, allow_outside: bool = Fa
     except ValidationError as error:
         raise CaseError(join(file, explain(error, model))) from None
     case._directory = directory.resolve()
-    problems = [*_problems(case), *_outside(case, allow_outside)]
-    if problems:
-        raise CaseError(join(file, problems))
-    _refuse_absurd(case, file)
+    contradictions = [*problems(case), *_outside(case, allow_outside)]
+    if contradictions:
+        raise CaseError(join(file, contradictions))
+    refuse_absurd(case, file)
     _require_files(case, file)
-    if isinstance(case, ResolvedCase):
-        _check_active_material(case, file)
+    check_start(case, file)
     return case
 
 
 def files_of(case: Case) -> dict[str, str]:
     """Every file that the case names, by the dotted path of its key."""
-    files = {} if case.image.file is None else {"image.file": case.image.file}
-    if isinstance(case, ResolvedCase) and not isinstance(case.materials.active, str):
-        for key in ("ocp", "entropic"):
-            curve = getattr(case.materials.active, key)
-            if isinstance(curve, Curve) and curve.file is not None:
-                files[f"materials.active.{key}.file"] = curve.file
-    return files
+    image = {"image.file": case.image.file} if isinstance(case, ImageCase) and case.image.file is not None else {}
+    curves = {
+        f"{key}.{name}.file": curve.file
+        for key, chosen in chosen_materials(case).items()
+        if isinstance(chosen, OwnActive)
+        for name, curve in (("ocp", chosen.ocp), ("entropic", chosen.entropic))
+        if isinstance(curve, Curve) and curve.file is not None
+    }
+    return image | curves
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -105,11 +102,9 @@ def _kind_of(data: dict[str, Any], file: str) -> type[Case]:
     model = data.get("model")
     if not isinstance(model, dict) or "kind" not in model:
         raise CaseError(
-            join(file, ['model.kind: is required and missing; add [model] with kind = "resolved" or "tortuosity"'])
+            join(file, ['model.kind: is required and missing; add [model] with kind = "resolved" (or p2d, tortuosity)'])
         )
     kind = model["kind"]
-    if kind == "p2d":
-        raise CaseError(join(file, not_available(data)))
     if not isinstance(kind, str) or kind not in KINDS:
         raise CaseError(join(file, [f"model.kind = {shown(kind)} is not allowed; {suggest(kind, KINDS)}"]))
     return KINDS[kind]
@@ -121,66 +116,6 @@ def _other_kinds_tables(data: dict[str, Any], model: type[Case]) -> Iterator[str
     for table in data:
         if table not in model.model_fields and any(table in other.model_fields for other in KINDS.values()):
             yield f'{table}: is not used by model.kind = "{kind}"; delete the table'
-
-
-def _problems(case: Case) -> Iterator[str]:
-    """Rules that need several keys."""
-    if isinstance(case, ResolvedCase):
-        yield from _image_problems(case)
-        yield from _material_problems(case)
-        if len(set(case.output.fields)) != len(case.output.fields):
-            yield f"output.fields = {shown(case.output.fields)} repeats a field; name each once"
-    if isinstance(case, TortuosityCase):
-        for name in case.transport.conductivity:
-            if name not in case.image.phases:
-                yield f"transport.conductivity.{name}: is no phase of the image; {suggest(name, case.image.phases)}"
-
-
-def _image_problems(case: ResolvedCase) -> Iterator[str]:
-    """A half cell needs its phases by their names, and a direction."""
-    known = ("pore", "active", "binder")
-    for name in ("pore", "active"):
-        if name not in case.image.phases:
-            yield (
-                f"image.labels.{name}: is required and missing; a half cell needs pore and active, "
-                "such as labels = { pore = 0, active = 1 }"
-            )
-    for name in case.image.phases:
-        if name not in known:
-            hint = f"{suggest(name, known)}; or list its value in image.ignore"
-            yield f"image.labels.{name}: is no phase of a half cell; {hint}"
-    if case.image.file is not None and "through_plane" not in case.image.model_fields_set:
-        yield (
-            "image.through_plane: is required and missing; add the axis from separator to collector, "
-            'such as through_plane = "x"'
-        )
-
-
-def _material_problems(case: ResolvedCase) -> Iterator[str]:
-    """Names that are no published set."""
-    active = case.materials.active
-    base = "" if isinstance(active, str) else ".base"
-    chosen = active if isinstance(active, str) else active.base
-    for key, name, known in (
-        (f"active{base}", chosen, ACTIVE_MATERIALS),
-        ("electrolyte", case.materials.electrolyte, ELECTROLYTES),
-        ("counter", case.materials.counter, COUNTER_ELECTRODES),
-    ):
-        if name is not None and name not in known:
-            yield f"materials.{key} = {shown(name)} is no set that is known here; {suggest(name, sorted(known))}"
-
-
-def _check_active_material(case: ResolvedCase, file: str) -> None:
-    """Build it once: formulas are read, curves tried out over their range, and the initial voltage found on them."""
-    try:
-        active = active_material(case)
-    except (CaseError, InputError) as error:
-        raise type(error)(f"{file}: materials.active: {error}") from None
-    if case.initial.voltage is not None:
-        try:
-            stoichiometry_at_voltage(active, case.initial.voltage, case.conditions.temperature)
-        except CaseError as error:
-            raise CaseError(f"{file}: {error}") from None
 
 
 def _outside(case: Case, allow_outside: bool) -> Iterator[str]:
@@ -195,18 +130,6 @@ def _outside(case: Case, allow_outside: bool) -> Iterator[str]:
                 f"{key} = {shown(name)} is {place}, outside the case directory; copy it into the case, "
                 "or allow it with --allow-outside"
             )
-
-
-def _refuse_absurd(case: Case, file: str) -> None:
-    """Rates that no cell survives for the length of a time step."""
-    for number, step in enumerate(case.protocol if isinstance(case, ResolvedCase) else ()):
-        limits = (("rate", step.rate, HIGHEST_RATE, "C"), ("current", step.current, HIGHEST_CURRENT, "A/m2"))
-        for key, value, highest, unit in limits:
-            if value is not None and value > highest:
-                raise ImpossibleError(
-                    f"{file}: protocol.{number}.{key} = {value:g} {unit} is beyond {highest:g} {unit}, "
-                    "which no electrode can carry; check the unit, or lower it"
-                )
 
 
 def _require_files(case: Case, file: str) -> None:

@@ -138,17 +138,16 @@ class Binder(Table):
     contact_resistance: AreaResistance = 0.0
 
 
-class Separator(Table):
-    """`[materials.separator]`: a layer without structure between the lithium and the image."""
+class PorousLayer(Table):
+    """A layer as the homogenised equations know it: how much electrolyte is in it, and how well that conducts."""
 
     thickness: Length = Field(examples=['"12 um"'])
     porosity: PositiveShare = Field(examples=["0.47"])
     bruggeman: Annotated[float, si(""), Field(ge=1)] | None = None
     tortuosity: Annotated[float, si(""), Field(ge=1)] | None = None
-    layers: Count = 10
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Separator:
+    def _exactly_one(self) -> PorousLayer:
         if (self.bruggeman is None) == (self.tortuosity is None):
             raise ValueError(
                 "needs exactly one of bruggeman (the exponent, such as 1.5) and tortuosity (the factor, such as 2.5)"
@@ -157,19 +156,27 @@ class Separator(Table):
 
     @property
     def transport_factor(self) -> float:
-        """D_eff / D_bulk of the separator: porosity^bruggeman, or porosity / tortuosity."""
+        """D_eff / D_bulk of the layer's electrolyte: porosity^bruggeman, or porosity / tortuosity."""
         if self.bruggeman is not None:
             return float(self.porosity**self.bruggeman)
         assert self.tortuosity is not None
         return self.porosity / self.tortuosity
 
 
+class Separator(PorousLayer):
+    """`[materials.separator]`: a layer without structure; `layers`: of cells, in front of an image."""
+
+    layers: Count = 10
+
+
+ActiveChoice = Annotated[Annotated[Name, Value] | Annotated[OwnActive, SubTable], ByForm]
+"""A set by its name, or a table of one's own."""
+
+
 class Materials(Table):
     """`[materials]` of a half cell."""
 
-    active: Annotated[Annotated[Name, Value] | Annotated[OwnActive, SubTable], ByForm] = Field(
-        examples=['"nmc811-chen2020"']
-    )
+    active: ActiveChoice = Field(examples=['"nmc811-chen2020"'])
     electrolyte: Name = Field(examples=['"lipf6-nyman2008"'])
     counter: Name = "lithium-xu2019"
     binder: Binder = Binder()

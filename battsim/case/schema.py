@@ -11,12 +11,10 @@ from battsim.case.fields import (
     Capacity,
     Concentration,
     Count,
-    CurrentDensity,
     Duration,
     NonEmpty,
     Number,
     PositiveShare,
-    Rate,
     Share,
     Table,
     Temperature,
@@ -25,6 +23,7 @@ from battsim.case.fields import (
 )
 from battsim.case.image import Image
 from battsim.case.materials import Materials, OpenShare
+from battsim.case.protocol import Step
 
 Field3D = Literal["c_e", "phi_e", "c_s", "phi_s", "j"]
 TransportField = Literal["potential", "flux"]
@@ -38,15 +37,14 @@ class Conditions(Table):
     salt: Concentration = 1000.0
 
 
-class Initial(Table):
-    """State of charge at the start, given in exactly one way."""
+class Start(Table):
+    """Where the cell stands at the start, given in exactly one way; whose stoichiometry it is depends on the cell."""
 
     soc: Share | None = None
-    stoichiometry: OpenShare | None = None
     voltage: Voltage | None = None
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Initial:
+    def _exactly_one(self) -> Start:
         given = [key for key in ("soc", "stoichiometry", "voltage") if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(
@@ -56,48 +54,16 @@ class Initial(Table):
         return self
 
 
+class Initial(Start):
+    """`[initial]` of a resolved half cell."""
+
+    stoichiometry: OpenShare | None = None
+
+
 class Cell(Table):
     """What 1 C means, C/m2; None: what the connected active material can take up between its limits."""
 
     capacity: Capacity | None = None
-
-
-class Until(Table):
-    """When a step ends: at whichever of these comes first."""
-
-    voltage: Voltage | None = None
-    time: Duration | None = None
-    capacity: Annotated[float, si("C/m^2"), Field(gt=0)] | None = None
-
-    @model_validator(mode="after")
-    def _at_least_one(self) -> Until:
-        if self.voltage is None and self.time is None and self.capacity is None:
-            raise ValueError('is empty: name at least one end, such as until = { voltage = "3.5 V" }')
-        return self
-
-
-class Step(Table):
-    """One step of the protocol; magnitudes are positive, the word gives the sign."""
-
-    step: Literal["discharge", "charge", "rest"] = Field(examples=['"discharge"'])
-    rate: Rate | None = None
-    current: CurrentDensity | None = None
-    until: Until = Field(examples=['{ voltage = "3.5 V" }'])
-
-    @model_validator(mode="after")
-    def _one_control(self) -> Step:
-        given = [key for key in ("rate", "current") if getattr(self, key) is not None]
-        if self.step == "rest":
-            if given or self.until.voltage is not None or self.until.capacity is not None or self.until.time is None:
-                raise ValueError(
-                    'is a rest: it takes no rate or current and ends by time, such as until = { time = "1 h" }'
-                )
-        elif len(given) != 1:
-            raise ValueError(
-                f"needs exactly one of rate and current, not {' and '.join(given) or 'none'}; "
-                'write rate = "1 C" or current = "25 A/m^2"'
-            )
-        return self
 
 
 class HalfCellModel(Table):
@@ -206,22 +172,16 @@ class Transport(Table):
 
 
 class Case(Table):
-    """A case file after reading: what every kind has."""
+    """A case file after reading: what every kind has; each kind adds its `model` and the tables that it needs."""
 
     schema_: Literal[1] = Field(1, alias="schema")
     name: StrictStr = ""
-    image: Image = Field(examples=['{ file = "image/cathode.tif", ... }'])
     _directory: Path = PrivateAttr(default_factory=Path)
 
     @property
     def directory(self) -> Path:
         """The case directory, absolute."""
         return self._directory
-
-    @property
-    def image_file(self) -> Path | None:
-        """The image file, absolute; None for a recipe."""
-        return None if self.image.file is None else self.locate(self.image.file)
 
     def locate(self, name: str) -> Path:
         """Absolute path of a file that the case names relative to itself."""
@@ -232,7 +192,18 @@ class Case(Table):
         return self.model_dump(mode="json", by_alias=True)
 
 
-class ResolvedCase(Case):
+class ImageCase(Case):
+    """A case that starts from an image."""
+
+    image: Image = Field(examples=['{ file = "image/cathode.tif", ... }'])
+
+    @property
+    def image_file(self) -> Path | None:
+        """The image file, absolute; None for a recipe."""
+        return None if self.image.file is None else self.locate(self.image.file)
+
+
+class ResolvedCase(ImageCase):
     """A half cell on the voxels of an image, discharged or charged."""
 
     materials: Materials
@@ -259,7 +230,7 @@ class TransportOutput(Table):
         return self
 
 
-class TortuosityCase(Case):
+class TortuosityCase(ImageCase):
     """Effective transport through an image."""
 
     model: TortuosityModel

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from battsim.output.checkpoint import Checkpoint
     from meshing.mesh import Mesh
 
-TEMPLATES = ("half-cell", "tortuosity")
+TEMPLATES = ("half-cell", "p2d", "tortuosity")
 MESH_SUFFIXES = (".vtu", ".vtk", ".msh")
 PAIRS = "VALUE=NUMBER[,...]"
 
@@ -115,18 +115,17 @@ def info(
 @guarded
 def validate(directory: CaseDirectory, allow_outside: AllowOutside = False, as_json: AsJson = False) -> None:
     """Check a case, and that its image is what the case says, without running it."""
-    from battsim.case import load_case
+    from battsim.case import ImageCase, load_case
 
     case = load_case(directory, allow_outside=allow_outside)
-    if case.image_file is not None:
+    if isinstance(case, ImageCase) and case.image_file is not None:
         from battsim.run import build_image
 
         build_image(case)
     if as_json:
         print_json({"valid": True, "kind": _kind(case), "case": case.resolved()})
         return
-    source = case.image.file or "a recipe"
-    typer.echo(f"{directory}: valid ({_kind(case)}; image from {source}; phases {', '.join(case.image.phases)})")
+    typer.echo(f"{directory}: valid ({_kind(case)}; {_contents(case)})")
 
 
 @app.command(epilog="Examples: battsim run mycase   |   battsim run mycase --resume")
@@ -322,9 +321,11 @@ def mesh(
     as_json: AsJson = False,
 ) -> None:
     """Build the mesh of a case, write it for ParaView, and count it."""
-    from battsim.case import load_case
+    from battsim.case import ImageCase, load_case
 
     case = load_case(directory, allow_outside=allow_outside)
+    if not isinstance(case, ImageCase):
+        raise UsageError(f'{directory} has model.kind = "{_kind(case)}", which has no image to mesh; battsim run it')
     place = directory / "mesh.vtu" if output is None else output
     if place.suffix.lower() not in MESH_SUFFIXES:
         raise UsageError(f"--output {place} must end in {', '.join(MESH_SUFFIXES)}")
@@ -356,3 +357,13 @@ def _counts(mesh: Mesh) -> dict[str, Any]:
 
 def _kind(case: Case) -> str:
     return str(case.resolved()["model"]["kind"])
+
+
+def _contents(case: Case) -> str:
+    """What a case is about, in a few words: its image, or its electrodes."""
+    from battsim.case import ImageCase, P2DCase
+
+    if isinstance(case, ImageCase):
+        return f"image from {case.image.file or 'a recipe'}; phases {', '.join(case.image.phases)}"
+    assert isinstance(case, P2DCase)
+    return f"{case.model.cell} cell; tables {', '.join(case.electrodes)}"

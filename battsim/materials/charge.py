@@ -42,3 +42,28 @@ def stoichiometry_at_voltage(material: ActiveMaterial, voltage: float, temperatu
         )
 
     return float(brentq(lambda x: potential_at(material, x, temperature) - voltage, low, high, xtol=1e-14))
+
+
+def soc_at_cell_voltage(
+    negative: ActiveMaterial, positive: ActiveMaterial, voltage: float, temperature: float
+) -> float:
+    """State of charge of a full cell at rest at a voltage, both electrodes between their limits.
+
+    Raises
+    ------
+    CaseError
+        Where the open-circuit voltage does not take that value between 0 and 100 %.
+    """
+
+    def excess(soc: float) -> float:
+        U = [potential_at(m, stoichiometry_at_soc(m, soc), temperature) for m in (negative, positive)]
+        return U[1] - U[0] - voltage
+
+    low, high = excess(0.0), excess(1.0)
+    if not low <= 0.0 <= high:
+        raise CaseError(
+            f"initial.voltage = {voltage:g} V is outside the open-circuit voltage of {negative.name} and "
+            f"{positive.name}, {voltage + low:.3f} V at 0 % to {voltage + high:.3f} V at 100 %; choose a voltage in it, "
+            "or give soc"
+        )
+    return float(brentq(excess, 0.0, 1.0, xtol=1e-14))

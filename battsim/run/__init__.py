@@ -8,7 +8,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from battsim.case import Case, ResolvedCase, TortuosityCase, files_of
+from battsim.case import Case, ImageCase, P2DCase, ResolvedCase, TortuosityCase, files_of
 from battsim.case.load import CASE_FILE
 from battsim.errors import CaseError, NotConvergedError
 from battsim.output.checkpoint import Checkpoint
@@ -16,6 +16,7 @@ from battsim.output.record import recorded, write_json
 from battsim.run.build import build_image, build_mesh
 from battsim.run.checkpoint import check_finished, find_checkpoint, inputs_of, stands_at
 from battsim.run.half_cell import draw_half_cell, run_half_cell
+from battsim.run.p2d import draw_p2d, run_p2d
 from battsim.run.place import named_after
 from battsim.run.tortuosity import run_tortuosity
 
@@ -42,10 +43,10 @@ def run_case(
     BattsimError, ImageError, MeshError
         Where the input cannot be read or meshed, no current can flow, or a solver does not converge.
     """
-    if not isinstance(case, ResolvedCase | TortuosityCase):
+    if not isinstance(case, ResolvedCase | P2DCase | TortuosityCase):
         raise CaseError("the case has no kind; load it with battsim.case.load_case")
     report = progress or _silent
-    seed = None if case.image.generate is None else case.image.generate.seed
+    seed = case.image.generate.seed if isinstance(case, ImageCase) and case.image.generate is not None else None
     inputs = {key: case.locate(name) for key, name in files_of(case).items()}
     if (case.directory / CASE_FILE).is_file():
         inputs[CASE_FILE] = case.directory / CASE_FILE
@@ -65,6 +66,8 @@ def run_case(
         write_json(results / "case.resolved.json", case.resolved())
         if isinstance(case, ResolvedCase):
             summary = run_half_cell(case, results, report, inputs_of(case), checkpoint)
+        elif isinstance(case, P2DCase):
+            summary = run_p2d(case, results, report, inputs_of(case), checkpoint)
         else:
             summary = run_tortuosity(case, results, report)
         write_json(results / "summary.json", summary)
@@ -72,6 +75,8 @@ def run_case(
             raise NotConvergedError("; ".join(summary["warnings"]))
         if isinstance(case, ResolvedCase):
             draw_half_cell(case, results, report)
+        if isinstance(case, P2DCase):
+            draw_p2d(case, results, report)
     return summary
 
 

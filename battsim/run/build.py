@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from battsim.case import Case, ResolvedCase
+from battsim.case import ImageCase, ResolvedCase
 from battsim.case.active import active_material
 from battsim.errors import ResourceError
 from battsim.materials.library import counter_electrode, electrolyte
@@ -25,7 +25,7 @@ MERGED = {"as-pore": PORE, "as-solid": ACTIVE}
 """Phase that the binder's voxels become, by the reading of the binder."""
 
 
-def build_image(case: Case) -> VoxelImage:
+def build_image(case: ImageCase) -> VoxelImage:
     """The case's image in cell axes: read or generated, labelled, cropped, coarsened and turned.
 
     Raises
@@ -40,14 +40,14 @@ def build_image(case: Case) -> VoxelImage:
     return cell_image(case, fine_image(case))
 
 
-def fine_image(case: Case) -> VoxelImage:
+def fine_image(case: ImageCase) -> VoxelImage:
     """The image as read or generated, and cropped: array axes, before it is coarsened. Raises as `build_image`."""
     with named_after(case, _image_key(case)):
         image = _generated(case) if case.image.generate is not None else _read(case)
         return image if case.image.crop is None else crop(image, case.image.crop)
 
 
-def cell_image(case: Case, fine: VoxelImage) -> VoxelImage:
+def cell_image(case: ImageCase, fine: VoxelImage) -> VoxelImage:
     """A fine image coarsened, turned into cell axes, and its binder read as the case says. Raises as `build_image`."""
     with named_after(case, _image_key(case)):
         image = rename_axes(coarsen(fine, case.image.coarsen), case.image.axes)
@@ -57,19 +57,19 @@ def cell_image(case: Case, fine: VoxelImage) -> VoxelImage:
     return image
 
 
-def _image_key(case: Case) -> str:
+def _image_key(case: ImageCase) -> str:
     """Where the case describes its image."""
     return "[image.generate]" if case.image.file is None else f'[image] file = "{case.image.file}"'
 
 
-def orientation(case: Case) -> Orientation:
+def orientation(case: ImageCase) -> Orientation:
     """How the case's axes lie in the cell; a tortuosity has no through-plane axis and stays as it is."""
     if not isinstance(case, ResolvedCase):
         return Orientation()
     return Orientation("xyz".index(case.image.through_plane), case.image.separator_side == "high")
 
 
-def build_mesh(case: Case, image: VoxelImage) -> Mesh:
+def build_mesh(case: ImageCase, image: VoxelImage) -> Mesh:
     """The mesh of an image in cell axes, with the separator's layers in front of it where there is a cell."""
     if not isinstance(case, ResolvedCase):
         return voxel_mesh(image)
@@ -101,7 +101,7 @@ def half_cell_parameters(case: ResolvedCase) -> HalfCellParameters:
     )
 
 
-def _generated(case: Case) -> VoxelImage:
+def _generated(case: ImageCase) -> VoxelImage:
     recipe = case.image.generate
     assert recipe is not None
     return spheres(
@@ -115,7 +115,7 @@ def _generated(case: Case) -> VoxelImage:
     )
 
 
-def _read(case: Case) -> VoxelImage:
+def _read(case: ImageCase) -> VoxelImage:
     described, path = case.image, case.image_file
     assert path is not None
     assert described.voxel_size is not None

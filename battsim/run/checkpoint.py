@@ -30,9 +30,9 @@ from battsim.output.record import (
 from battsim.output.tables import end_of_row
 from battsim.post.cell import STEPS_COLUMNS, ElectrodeState, Snapshot, Tally, timeseries_columns
 from battsim.post.losses import Losses
+from battsim.post.profiles import PROFILE_COLUMNS
 from battsim.solvers.stepping import Standing
 
-TABLES = {"timeseries.csv": timeseries_columns(1), "steps.csv": STEPS_COLUMNS}
 FREE = ("solver.threads",)
 """Keys of a case that change nothing but how fast a run is."""
 
@@ -45,9 +45,11 @@ class Progress:
     ----------
     number
         Of the protocol step.
-    begun, charge, target
-        When the protocol step began (s), the charge at that time, and the charge that it aims at (C; 0: it aims at
-        a time).
+    begun, charge, inventory, current
+        When the protocol step began (s), and at that time the charge passed (C), the lithium in the terminal's
+        electrode (C) and the current (A).
+    target
+        Charge that the step aims at, C; 0: it aims at a time.
     standing
         Of the integrator.
     tally
@@ -61,6 +63,8 @@ class Progress:
     number: int
     begun: float
     charge: float
+    inventory: float
+    current: float
     target: float
     standing: Standing
     tally: Tally
@@ -85,6 +89,15 @@ class Found:
     notes: tuple[str, ...]
 
 
+def tables_of(n_electrodes: int) -> dict[str, tuple[str, ...]]:
+    """Columns of each table that a run grows, by file name."""
+    return {
+        "timeseries.csv": timeseries_columns(n_electrodes),
+        "steps.csv": STEPS_COLUMNS,
+        "profiles.csv": PROFILE_COLUMNS,
+    }
+
+
 def inputs_of(case: Case) -> Inputs:
     """The inputs as they are now."""
     files = {key: sha256(case.locate(name)) for key, name in files_of(case).items()}
@@ -101,6 +114,8 @@ def save_progress(folder: Path, progress: Progress, inputs: Inputs) -> Path:
         "number": progress.number,
         "begun": progress.begun,
         "charge": progress.charge,
+        "inventory": progress.inventory,
+        "current": progress.current,
         "target": progress.target,
         "standing": {
             "times": standing.times,
@@ -127,6 +142,8 @@ def progress_of(checkpoint: Checkpoint) -> Progress:
         number=content["number"],
         begun=content["begun"],
         charge=content["charge"],
+        inventory=content["inventory"],
+        current=content["current"],
         target=content["target"],
         standing=Standing(
             times=tuple(standing["times"]),
@@ -156,7 +173,7 @@ def find_checkpoint(case: Case, results: Path) -> Found:
     for checkpoint in checkpoints:
         _check_inputs(checkpoint.content["inputs"], inputs_of(case), f"{checkpoint.path}")
         try:
-            for name, columns in TABLES.items():
+            for name, columns in tables_of(len(checkpoint.content["tally"]["outside_share"])).items():
                 end_of_row(results / name, columns, checkpoint.content["rows"][name])
         except CheckpointError as error:
             wrong.append(f"{checkpoint.path} cannot be used: {error}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from battsim.case import Case
+from battsim.case import ImageCase
 from meshing.image import VoxelImage, coarsen
 from meshing.measure import measure_interfaces
 
 
-def coarsening(case: Case, fine: VoxelImage) -> dict[str, Any]:
+def coarsening(case: ImageCase, fine: VoxelImage) -> dict[str, Any]:
     """Entry "coarsening" of microstructure.json; empty where the image keeps its voxels.
 
     Volume fractions, and area per volume (1/m) of each interface, of the image before and after; array axes, without

@@ -8,6 +8,7 @@ import numpy as np
 
 from battsim.case import ResolvedCase
 from battsim.models.cell.jacobian import CYCLES, SWEEP_ORDER
+from battsim.models.p2d.elimination import ParticleElimination
 from battsim.models.resolved.half_cell import HalfCell
 from battsim.solvers.block import BlockSolver
 from meshing.mesh import Mesh
@@ -15,7 +16,7 @@ from meshing.mesh import Mesh
 if TYPE_CHECKING:
     from battsim.run.fipy_root import FipyRoot
 
-Solver: TypeAlias = "BlockSolver | FipyRoot"
+Solver: TypeAlias = "BlockSolver | ParticleElimination | FipyRoot"
 
 LONGEST_STEP = {"newton": np.inf, "fipy": 120.0}
 """By engine, s at 1 C and inversely more at other rates; FiPy's sweeps converge slowly or not at all in longer ones."""

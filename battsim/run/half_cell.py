@@ -7,25 +7,26 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from battsim.case import ResolvedCase
-from battsim.materials.charge import stoichiometry_at_soc, stoichiometry_at_voltage
+from battsim.case import ResolvedCase, initial_stoichiometries
 from battsim.models.resolved.half_cell import HalfCell
-from battsim.models.resolved.parameters import HalfCellParameters
+from battsim.models.resolved.places import MeshPlaces
 from battsim.output import checkpoint as store
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.fields import FieldWriter
 from battsim.output.pictures import field_sections, voltage_curve
 from battsim.output.record import write_json
-from battsim.output.tables import TableWriter, read_table
+from battsim.output.tables import read_table
 from battsim.post.cell import summary
 from battsim.post.geometry import mesh_geometry
 from battsim.post.microstructure import microstructure
+from battsim.post.profiles import Profiles
 from battsim.run.build import build_mesh, cell_image, fine_image, half_cell_parameters, orientation
-from battsim.run.checkpoint import TABLES, Inputs, Progress, progress_of
+from battsim.run.checkpoint import Inputs, Progress, progress_of
 from battsim.run.coarsening import coarsening, coarsening_warnings
-from battsim.run.engine import solver_of
+from battsim.run.engine import LONGEST_STEP, solver_of
 from battsim.run.memory import refuse_too_large
-from battsim.run.protocol import Report, Run, Sinks, run_protocol
+from battsim.run.protocol import Run, one_c_of, run_protocol
+from battsim.run.sinks import Report, open_sinks
 from battsim.threads import Team
 from meshing.image import VoxelImage
 from meshing.mesh import Mesh
@@ -52,7 +53,7 @@ def _run_half_cell(
 ) -> dict[str, Any]:
     report(0.0, "image and mesh")
     parameters = half_cell_parameters(case)
-    x_start = initial_stoichiometry(case, parameters)
+    x_start = initial_stoichiometries(case, (parameters.active,))
     fine = fine_image(case)
     image = cell_image(case, fine)
     refuse_too_large(case, image)
@@ -67,11 +68,22 @@ def _run_half_cell(
         write_json(results / "microstructure.json", measured)
     progress = None if checkpoint is None else progress_of(checkpoint)
     with ExitStack() as stack:
-        sinks = _sinks(results, stack, _field_writer(case, results, cell, mesh, image, progress), report, progress)
+        fields = _field_writer(case, results, cell, mesh, image, progress)
+        sinks = open_sinks(results, stack, report, 1, fields=fields, progress=progress)
         if checkpoint is not None:
             store.remove_after(checkpoint)
             report(0.0, f"goes on at t = {checkpoint.content['time_s']:.6g} s")
-        run = Run(case, inputs, mesh, cell, solver_of(case, mesh, cell), sinks)
+        run = Run(
+            case,
+            inputs,
+            cell,
+            solver_of(case, mesh, cell),
+            Profiles(cell, mesh),
+            MeshPlaces(cell.network, cell.layout, mesh),
+            sinks,
+            one_c_of(case, cell),
+            LONGEST_STEP[case.model.engine],
+        )
         ended = run_protocol(run, x_start, progress)
     current_1C = run.one_c / cell.network.cross_section
     found = summary(
@@ -94,15 +106,6 @@ def _measured_before(results: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _sinks(results: Path, stack: ExitStack, fields: FieldWriter, report: Report, progress: Progress | None) -> Sinks:
-    """Tables that begin, or go on where a checkpoint was made."""
-    timeseries, steps = (
-        stack.enter_context(TableWriter(results / name, columns, None if progress is None else progress.rows[name]))
-        for name, columns in TABLES.items()
-    )
-    return Sinks(timeseries, steps, fields, results / store.FOLDER, report)
 
 
 def _field_writer(
@@ -152,20 +155,3 @@ def draw_half_cell(case: ResolvedCase, results: Path, report: Report) -> None:
             )
     except Exception as error:  # whatever a drawing library raises on a machine without fonts or a display
         report(1.0, f"pictures were not drawn: {type(error).__name__}: {error}")
-
-
-def initial_stoichiometry(case: ResolvedCase, parameters: HalfCellParameters) -> float:
-    """Stoichiometry that `[initial]` asks for.
-
-    Raises
-    ------
-    CaseError
-        Where a voltage is outside the material's open-circuit potential.
-    """
-    initial = case.initial
-    if initial.stoichiometry is not None:
-        return initial.stoichiometry
-    if initial.voltage is not None:
-        return stoichiometry_at_voltage(parameters.active, initial.voltage, parameters.temperature)
-    assert initial.soc is not None
-    return stoichiometry_at_soc(parameters.active, initial.soc)

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from battsim.case import ResolvedCase
-from battsim.case.schema import Step as ProtocolStep
+from battsim.case import P2DCase, ResolvedCase
+from battsim.case.protocol import Step as ProtocolStep
 from battsim.constants import SECONDS_PER_HOUR
+from battsim.errors import ImpossibleError
 from battsim.materials.charge import soc_at_stoichiometry
-from battsim.models.cell.equations import Evaluation
+from battsim.models.cell.equations import Cell, Evaluation
+from battsim.models.cell.places import Places
 from battsim.models.cell.transient import CellTransient, Control
-from battsim.models.resolved.half_cell import HalfCell
-from battsim.models.resolved.places import MeshPlaces
-from battsim.output.fields import FieldWriter
-from battsim.output.tables import TableWriter
-from battsim.post.cell import Tally, advance, begin, snapshot, steps_row, timeseries_row
+from battsim.post.cell import Tally, advance, begin, limiting_electrode, snapshot, steps_row, timeseries_row
+from battsim.post.profiles import Profiles
 from battsim.run.checkpoint import Inputs, Progress, save_progress
-from battsim.run.engine import LONGEST_STEP, Solver
+from battsim.run.engine import Solver
 from battsim.run.place import named_after
+from battsim.run.sinks import Sinks
 from battsim.solvers.integrate import consistent_start, integrate_from, standing_at
-from battsim.solvers.stepping import IntegrationSettings, Limits, Step
-from meshing.mesh import Mesh
+from battsim.solvers.stepping import IntegrationSettings, Limits, Standing, Step
 
 Floats = NDArray[np.float64]
-Report = Callable[[float, str], None]
+RunCase: TypeAlias = ResolvedCase | P2DCase
 
 FIRST_STEP = 0.02
 """Length of the first step after a jump of the current, s at 1 C and inversely more at other rates."""
@@ -49,33 +48,43 @@ class State:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sinks:
-    """Where the numbers of a run go while it goes on; `checkpoints` is a folder."""
-
-    timeseries: TableWriter
-    steps: TableWriter
-    fields: FieldWriter
-    checkpoints: Path
-    report: Report
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What stays the same from one step of the protocol to the next."""
+    """What stays the same from one step of the protocol to the next.
 
-    case: ResolvedCase
+    Attributes
+    ----------
+    case
+        Protocol, tolerance and output.
+    inputs
+        What a checkpoint must match to be gone on from.
+    cell, linear
+        The model and what solves for its states.
+    profiles, places
+        Of the model on its mesh.
+    sinks
+        Where numbers go.
+    one_c
+        What 1 C means, A.
+    longest_step
+        s at 1 C and inversely more at other rates.
+    """
+
+    case: RunCase
     inputs: Inputs
-    mesh: Mesh
-    cell: HalfCell
+    cell: Cell
     linear: Solver
+    profiles: Profiles
+    places: Places
     sinks: Sinks
+    one_c: float
+    longest_step: float = np.inf
 
-    @property
-    def one_c(self) -> float:
-        """What 1 C means, A."""
-        declared = self.case.cell.capacity
-        charge = self.cell.capacity if declared is None else declared * self.cell.network.cross_section
-        return charge / SECONDS_PER_HOUR
+
+def one_c_of(case: RunCase, cell: Cell) -> float:
+    """What 1 C means, A: as the case declares it, or what the electrode that holds less can take up or give off."""
+    declared = case.cell.capacity
+    charge = cell.capacity if declared is None else declared * cell.network.cross_section
+    return charge / SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,20 +100,20 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Stretch:
-    """One step of the protocol as the integrator takes it; `by_capacity`: its time limit is that of a capacity."""
+    """One step of the protocol as the integrator takes it."""
 
     transient: CellTransient
     control: Control
     settings: IntegrationSettings
-    limits: Limits
-    by_capacity: bool
 
 
-def run_protocol(run: Run, x_start: float, progress: Progress | None = None) -> Ended:
-    """All steps of the protocol, from a uniform stoichiometry at rest, or from where a checkpoint stands.
+def run_protocol(run: Run, x_start: tuple[float, ...], progress: Progress | None = None) -> Ended:
+    """All steps of the protocol, from uniform stoichiometries at rest, or from where a checkpoint stands.
 
     Raises
     ------
+    ImpossibleError
+        Where a step cannot begin, since one of its limits is passed already.
     NotConvergedError
         Where a solver gives up without a physical reason.
     """
@@ -113,34 +122,45 @@ def run_protocol(run: Run, x_start: float, progress: Progress | None = None) -> 
     for number in range(first, len(run.case.protocol)):
         with named_after(run.case, f"protocol.{number}"):
             if progress is None:
-                state = State(0.0, *run.cell.uniform_state(x_start)) if ended is None else ended.state
+                state = State(0.0, *run.cell.uniform_state(*x_start)) if ended is None else ended.state
                 begun = _begin(run, number, state, None if ended is None else ended.tally)
             else:
                 begun, progress = progress, None
-            ended = begun if isinstance(begun, Ended) else _go_on(run, begun)
+            ended = _go_on(run, begun)
         if ended.reason in PHYSICAL_ENDS:
             break
     assert ended is not None
     return ended
 
 
-def _begin(run: Run, number: int, state: State, earlier: Tally | None) -> Progress | Ended:
-    """The consistent start of a step of the protocol, as its first checkpoint; or its end, where its limit is met."""
-    step, cell = run.case.protocol[number], run.cell
-    stretch = _stretch(run, step, state.time)
-    transient, control, limits = stretch.transient, stretch.control, stretch.limits
+def _begin(run: Run, number: int, state: State, earlier: Tally | None) -> Progress:
+    """The consistent start of a step of the protocol, as its first checkpoint."""
+    step, cell, sinks = run.case.protocol[number], run.cell, run.sinks
+    control = _control(run, step)
+    stretch = _stretch(run, control, _current_scale(run, control, state.reference))
+    transient = stretch.transient
     u, reference, evaluation = consistent_start(
         transient, run.linear, control, stretch.settings, state.u, state.reference
     )
     tally = begin(snapshot(cell, state.time, u, reference, evaluation), transient.current_scale, earlier)
-    run.sinks.timeseries.append(timeseries_row(cell, number, tally.now, tally))
+    sinks.timeseries.append(timeseries_row(cell, number, tally.now, tally))
     if number == 0:  # later steps start at the time of the saved end of the one before: potentials jump there
-        run.sinks.fields.save(state.time, u, reference, evaluation)
-    if limits.voltage is not None and (tally.now.voltage - limits.voltage) * control.value <= 0.0:
-        return Ended(State(state.time, u, reference), tally, number, "voltage")
-    target = _target_charge(cell, step, control.value, tally)
+        _save(run, state.time, u, reference, evaluation)
+    target = _target_charge(cell, step, tally)
     standing = standing_at(transient, stretch.settings, (state.time, u, reference))
-    progress = Progress(number, state.time, tally.charge, target, standing, tally, _rows(run), run.sinks.fields.saved)
+    progress = Progress(
+        number=number,
+        begun=state.time,
+        charge=tally.charge,
+        inventory=transient.charge(u),
+        current=tally.now.current,
+        target=target,
+        standing=standing,
+        tally=tally,
+        rows=sinks.rows,
+        fields=sinks.saved,
+    )
+    _refuse_passed(run, step, progress, control)
     _synchronise(run, transient, progress)
     return progress
 
@@ -148,52 +168,111 @@ def _begin(run: Run, number: int, state: State, earlier: Tally | None) -> Progre
 def _go_on(run: Run, progress: Progress) -> Ended:
     """The rest of a step of the protocol."""
     number, tally, standing = progress.number, progress.tally, progress.standing
-    stretch = _stretch(run, run.case.protocol[number], progress.begun)
+    step = run.case.protocol[number]
+    control, limits = _control(run, step), _limits(run, step, progress)
+    stretch = _stretch(run, control, tally.current_scale)
     transient = stretch.transient
-    steps = integrate_from(transient, run.linear, stretch.control, stretch.limits, stretch.settings, standing)
-    for taken in steps:
+    for taken in integrate_from(transient, run.linear, control, limits, stretch.settings, standing):
         tally = _record(run, number, taken, tally, transient.current_scale)
-        _save_fields(run, transient, standing.times[-1], taken)
+        _save_asked_for(run, transient, standing.times[-1], taken)
         standing = taken.standing
-        _tell(run, progress, stretch.limits, taken, tally)
+        _tell(run, progress, limits, taken, tally)
         if taken.stop is not None:
-            reason = "capacity" if taken.stop == "time" and stretch.by_capacity else taken.stop
+            reason = _reason(step, taken.stop)
             return Ended(State(taken.time, taken.u, taken.reference), tally, number, reason, taken.place)
         if standing.steps % BETWEEN_CHECKPOINTS == 0:
-            reached = replace(progress, standing=standing, tally=tally, rows=_rows(run), fields=run.sinks.fields.saved)
+            reached = replace(progress, standing=standing, tally=tally, rows=run.sinks.rows, fields=run.sinks.saved)
             _synchronise(run, transient, reached)
             del reached
         del taken  # its evaluation is many times as large as the state: not two at a time
     raise AssertionError("the integrator ends with a reason")
 
 
-def _stretch(run: Run, step: ProtocolStep, begun: float) -> _Stretch:
-    """What a step of the protocol that began at a time (s) asks of the integrator."""
-    one_c, cell = run.one_c, run.cell
-    current = _signed_current(step, one_c, cell.network.cross_section)
-    scale = abs(current) or one_c
-    limits, by_capacity = _limits(cell, step, current, begun)
+def _control(run: Run, step: ProtocolStep) -> Control:
+    """What a step of the protocol holds the cell at: currents and powers are positive in discharge."""
+    area, sign = run.cell.network.cross_section, {"discharge": 1.0, "charge": -1.0}.get(step.step, 0.0)
+    if step.voltage is not None:
+        return Control("voltage", step.voltage)
+    if step.power is not None:
+        return Control("power", sign * step.power * area)
+    if step.rate is not None:
+        return Control("current", sign * step.rate * run.one_c)
+    return Control("current", sign * (step.current or 0.0) * area)
+
+
+def _current_scale(run: Run, control: Control, voltage: float) -> float:
+    """Current against which residuals of a step are measured, A."""
+    if control.kind == "voltage" or control.value == 0.0:
+        return run.one_c
+    return abs(control.value) / (voltage if control.kind == "power" else 1.0)
+
+
+def _stretch(run: Run, control: Control, scale: float) -> _Stretch:
+    """What a step of the protocol asks of the integrator."""
     settings = IntegrationSettings(
         tolerance=run.case.solver.time_rtol,
-        first_step=FIRST_STEP * min(1.0, one_c / scale),
+        first_step=FIRST_STEP * min(1.0, run.one_c / scale),
         smallest_step=1e-5,
-        largest_step=LONGEST_STEP[run.case.model.engine] * one_c / scale,
+        largest_step=run.longest_step * run.one_c / scale,
     )
-    transient = CellTransient(cell, scale, MeshPlaces(cell.network, cell.layout, run.mesh))
-    return _Stretch(transient, Control("current", current), settings, limits, by_capacity)
+    return _Stretch(CellTransient(run.cell, scale, run.places), control, settings)
+
+
+def _limits(run: Run, step: ProtocolStep, progress: Progress) -> Limits:
+    """Where a step of the protocol ends."""
+    until, area = step.until, run.cell.network.cross_section
+    direction = float(np.sign(progress.current))
+    currents = [until.current * area] if until.current is not None else []
+    currents += [until.rate * run.one_c] if until.rate is not None else []
+    # of two currents, the one that is met first: a held voltage lets it fall, a held power lets it rise
+    nearest = {"hold": max}.get(step.step, min)
+    return Limits(
+        time=progress.begun + (np.inf if until.time is None else until.time),
+        voltage=until.voltage,
+        current=direction * nearest(currents) if currents else None,
+        charge=None if until.capacity is None else progress.inventory + direction * until.capacity * area,
+    )
+
+
+def _refuse_passed(run: Run, step: ProtocolStep, progress: Progress, control: Control) -> None:
+    """ImpossibleError where a limit is passed before the step begins."""
+    limits, now, area = _limits(run, step, progress), progress.tally.now, run.cell.network.cross_section
+    if limits.voltage is not None and (now.voltage - limits.voltage) * control.value <= 0.0:
+        raise ImpossibleError(
+            f"this {step.step} cannot begin: under its current of {now.current / area:.4g} A/m2 the voltage is "
+            f"{now.voltage:.4f} V, which is past until.voltage = {limits.voltage:g} V already; lower the rate, move "
+            "the limit, or begin from another state"
+        )
+    if limits.current is None:
+        return
+    beyond = (abs(now.current) - abs(limits.current)) * (-1.0 if control.kind == "voltage" else 1.0)
+    if beyond >= 0.0:
+        raise ImpossibleError(
+            f"this {step.step} cannot begin: its current is {abs(now.current) / area:.4g} A/m2, which is past its "
+            f"limit of {abs(limits.current) / area:.4g} A/m2 ({abs(limits.current) / run.one_c:.4g} C) already; move the "
+            "limit, or leave the step out"
+        )
+
+
+def _reason(step: ProtocolStep, stop: str) -> str:
+    """The integrator's stop in the words of the protocol."""
+    if stop == "charge":
+        return "capacity"
+    if stop == "current" and step.until.current is None:
+        return "rate"
+    return stop
 
 
 def _synchronise(run: Run, transient: CellTransient, progress: Progress) -> None:
     """Drop what one solve keeps for the next, since a run that goes on from here has none of it; write a checkpoint."""
     run.linear.reset()
     transient.reset()
-    run.sinks.timeseries.to_disk()
-    run.sinks.steps.to_disk()
-    save_progress(run.sinks.checkpoints, progress, run.inputs)
-
-
-def _rows(run: Run) -> dict[str, int]:
-    return {"timeseries.csv": run.sinks.timeseries.rows, "steps.csv": run.sinks.steps.rows}
+    sinks = run.sinks
+    if sinks.checkpoints is None:
+        return
+    for table in (sinks.timeseries, sinks.steps, sinks.profiles):
+        table.to_disk()
+    save_progress(sinks.checkpoints, progress, run.inputs)
 
 
 def _record(run: Run, number: int, taken: Step[Evaluation], tally: Tally, scale: float) -> Tally:
@@ -207,9 +286,17 @@ def _record(run: Run, number: int, taken: Step[Evaluation], tally: Tally, scale:
     return tally
 
 
-def _save_fields(run: Run, transient: CellTransient, before: float, taken: Step[Evaluation]) -> None:
+def _save(run: Run, time: float, u: Floats, reference: float, evaluation: Evaluation) -> None:
+    """Fields and profiles of a state."""
+    if run.sinks.fields is not None:
+        run.sinks.fields.save(time, u, reference, evaluation)
+    for row in run.profiles.rows(time, u, reference, evaluation):
+        run.sinks.profiles.append(row)
+
+
+def _save_asked_for(run: Run, transient: CellTransient, before: float, taken: Step[Evaluation]) -> None:
     """Fields at the times asked for within a step, interpolated, and those of its end where that is one or the end."""
-    fields, standing = run.sinks.fields, taken.standing
+    standing: Standing = taken.standing
     ends_on_one = False
     for time in _asked_for(run.case.output.every, before, taken.time):
         ends_on_one = taken.time - time <= (NEAREST if taken.stop else 0.0)
@@ -217,9 +304,9 @@ def _save_fields(run: Run, transient: CellTransient, before: float, taken: Step[
             u, evaluation = transient.between(
                 standing.at(time), standing.reference, taken.evaluation, standing.states[-1]
             )
-            fields.save(time, u, standing.reference, evaluation)
+            _save(run, time, u, standing.reference, evaluation)
     if taken.stop or ends_on_one:
-        fields.save(taken.time, taken.u, taken.reference, taken.evaluation)
+        _save(run, taken.time, taken.u, taken.reference, taken.evaluation)
 
 
 def _asked_for(every: float | None, after: float, until: float) -> Iterator[float]:
@@ -243,29 +330,12 @@ def _tell(run: Run, progress: Progress, limits: Limits, taken: Step[Evaluation],
     )
 
 
-def _signed_current(step: ProtocolStep, one_c: float, cross_section: float) -> float:
-    """Cell current of a protocol step, A: positive in discharge."""
-    sign = {"discharge": 1.0, "charge": -1.0, "rest": 0.0}[step.step]
-    if step.rate is not None:
-        return sign * step.rate * one_c
-    return sign * (step.current or 0.0) * cross_section
-
-
-def _limits(cell: HalfCell, step: ProtocolStep, current: float, begun: float) -> tuple[Limits, bool]:
-    """Where the step ends, and whether its time is that of a capacity."""
-    time = np.inf if step.until.time is None else step.until.time
-    by_capacity = np.inf
-    if step.until.capacity is not None:
-        by_capacity = step.until.capacity * cell.network.cross_section / abs(current)
-    return Limits(begun + min(time, by_capacity), step.until.voltage), by_capacity < time
-
-
-def _target_charge(cell: HalfCell, step: ProtocolStep, current: float, tally: Tally) -> float:
+def _target_charge(cell: Cell, step: ProtocolStep, tally: Tally) -> float:
     """Charge by which progress is measured, C; 0 where time measures it."""
-    if step.until.time is not None or step.until.capacity is not None:
+    if step.until.capacity is not None:
+        return step.until.capacity * cell.network.cross_section
+    if step.until.time is not None:
         return 0.0
-    end = 0.0 if current > 0.0 else 1.0
-    return (
-        max(abs(end - soc_at_stoichiometry(cell.parameters.active, tally.now.electrodes[0].x_mean)), 1e-3)
-        * cell.capacity
-    )
+    limiting, current = limiting_electrode(cell), tally.now.current
+    soc = soc_at_stoichiometry(cell.electrodes[limiting].material, tally.now.electrodes[limiting].x_mean)
+    return max(abs((0.0 if current > 0.0 else 1.0) - soc), 1e-3) * cell.capacity

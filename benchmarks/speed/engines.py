@@ -32,11 +32,11 @@ RTOL = 1e-6
 
 def measure(kind, size, step):
     """Figures of one size; `step` is the length of the timed step, s."""
+    from battsim.case import initial_stoichiometries
     from battsim.models.cell.transient import CellTransient, Control
     from battsim.models.resolved.half_cell import HalfCell
     from battsim.run.build import build_image, build_mesh, half_cell_parameters
     from battsim.run.engine import SWEEP_ORDER
-    from battsim.run.half_cell import initial_stoichiometry
     from battsim.solvers.block import BlockSolver
     from battsim.solvers.newton import NewtonSettings, newton
 
@@ -54,7 +54,7 @@ def measure(kind, size, step):
         shift = transient.reference_shift(result.u)
         return result, transient.shifted(result.u, shift), reference + shift
 
-    u, reference = cell.uniform_state(initial_stoichiometry(case, parameters))
+    u, reference = cell.uniform_state(*initial_stoichiometries(case, (parameters.active,)))
     linear = BlockSolver(cell.networks, SWEEP_ORDER)
     for dt in (0.0, *WARM_UP):
         _, u, reference = newton_step(1.0 / dt if dt else 0.0, u, reference, tight, linear)

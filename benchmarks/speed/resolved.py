@@ -81,12 +81,12 @@ def case_of(kind, shape, voltage, coarsen=1):
 
 def measure(kind, shape, given, *, peer=False):
     """Figures of one discharge, or of its first steps with the peer's linear solver."""
+    from battsim.case import initial_stoichiometries
     from battsim.models.cell.jacobian import CYCLES, SWEEP_ORDER
     from battsim.models.cell.transient import CellTransient, Control
     from battsim.models.resolved.half_cell import HalfCell
     from battsim.post.cell import advance, begin, snapshot
     from battsim.run.build import build_image, build_mesh, half_cell_parameters
-    from battsim.run.half_cell import initial_stoichiometry
     from battsim.run.protocol import FIRST_STEP
     from battsim.solvers.block import BlockSolver
     from battsim.solvers.integrate import consistent_start, integrate
@@ -110,7 +110,7 @@ def measure(kind, shape, given, *, peer=False):
         current = cell.capacity / 3600.0
         transient, control = CellTransient(cell, current), Control("current", current)
         settings = IntegrationSettings(case.solver.time_rtol, FIRST_STEP, 1e-5)
-        u, reference = cell.uniform_state(initial_stoichiometry(case, cell.parameters))
+        u, reference = cell.uniform_state(*initial_stoichiometries(case, (cell.parameters.active,)))
         u, reference, evaluation = timed(
             before,
             "consistent start",

@@ -193,6 +193,29 @@ class CellJacobian:
 
 def assembled(jacobian: CellJacobian, patterns: dict[tuple[int, int], Pattern]) -> BlockMatrix:
     """The same Jacobian as matrices in compressed rows, for direct solvers and for codes that need one."""
+    return BlockMatrix(
+        slices=jacobian.slices,
+        blocks={key: patterns[key].matrix(value) for key, value in block_values(jacobian).items()},
+        conductance=jacobian.conductance,
+        ground=jacobian.ground,
+    )
+
+
+def matrix_patterns(network: CellNetwork, layout: Layout) -> dict[tuple[int, int], Pattern]:
+    """Positions of the entries of `assembled`."""
+    sizes = block_sizes(layout)
+    return {
+        key: Pattern(entries, (sizes[key[0]], sizes[key[1]])) for key, entries in block_entries(network, layout).items()
+    }
+
+
+def block_sizes(layout: Layout) -> tuple[int, int, int]:
+    """Number of unknowns of each block."""
+    return layout.n_solid, layout.n_electrolyte, layout.size - layout.potentials.start
+
+
+def block_values(jacobian: CellJacobian) -> dict[tuple[int, int], list[Floats]]:
+    """Values of all entries by block, in the order of `block_entries`; those of one position add up."""
     network, live, salt = jacobian.network, jacobian.live, jacobian.salt
     g, g_cc = network.electronic_faces.conductance, network.collector[1]
     jx, jc, jp, lc, lp = jacobian.jx, jacobian.jc, jacobian.jp, jacobian.lc, jacobian.lp
@@ -200,7 +223,7 @@ def assembled(jacobian: CellJacobian, patterns: dict[tuple[int, int], Pattern]) 
     at_terminal = face_values(g_cc, -g_cc)
     if jacobian.held:
         at_terminal[2 * g_cc.size :] = 0.0
-    values: dict[tuple[int, int], list[Floats]] = {
+    return {
         (X, X): [jacobian.storage_x, live * face_values(by_owner, by_neighbour), live * jx],
         (X, C): [live * jc],
         (X, P): [live * jp, -live * jp],
@@ -219,17 +242,11 @@ def assembled(jacobian: CellJacobian, patterns: dict[tuple[int, int], Pattern]) 
             np.array([jacobian.held + jacobian.by_voltage]),
         ],
     }
-    return BlockMatrix(
-        slices=jacobian.slices,
-        blocks={key: patterns[key].matrix(value) for key, value in values.items()},
-        conductance=jacobian.conductance,
-        ground=jacobian.ground,
-    )
 
 
-def matrix_patterns(network: CellNetwork, layout: Layout) -> dict[tuple[int, int], Pattern]:
-    """Positions of the entries of `assembled`, in the order in which it lists their values."""
-    sizes = (layout.n_solid, layout.n_electrolyte, layout.size - layout.potentials.start)
+def block_entries(network: CellNetwork, layout: Layout) -> dict[tuple[int, int], list[Entries]]:
+    """Positions of all entries by block, counted within it."""
+    sizes = block_sizes(layout)
     solid, ionic, electronic = network.solid_faces, network.ionic_faces, network.electronic_faces
     reactive, shift, V = network.reactive, layout.n_electronic, sizes[P] - 1
     x, c, s, e = reactive.solid, reactive.ionic, reactive.electronic, reactive.ionic + shift
@@ -238,7 +255,7 @@ def matrix_patterns(network: CellNetwork, layout: Layout) -> dict[tuple[int, int
     cc = network.collector[0]
     every_x, every_c = (np.arange(size, dtype=np.int32) for size in sizes[:2])
     terminal, last = np.full_like(cc, V), np.array([V], np.int32)
-    entries: dict[tuple[int, int], list[Entries]] = {
+    return {
         (X, X): [
             point_entries(every_x, every_x),
             face_entries(solid.owner, solid.neighbour, solid.owner, solid.neighbour),
@@ -266,4 +283,3 @@ def matrix_patterns(network: CellNetwork, layout: Layout) -> dict[tuple[int, int
             point_entries(last, last),
         ],
     }
-    return {key: Pattern(entry, (sizes[key[0]], sizes[key[1]])) for key, entry in entries.items()}

@@ -74,7 +74,10 @@ def p2d_network(parameters: P2DParameters, grid: P2DGrid) -> P2DNetwork:
     electronic_cells = np.concatenate(list(cells.values()))
     to_electronic = np.full(line.n_cells, -1, np.int32)
     to_electronic[electronic_cells] = np.arange(electronic_cells.size, dtype=np.int32)
-    shells = {name: [_shells(line, cells[name], e, k, grid) for k in range(len(e.particles))] for name, e in electrodes.items()}
+    shells = {
+        name: [_shells(line, cells[name], e, k, grid) for k in range(len(e.particles))]
+        for name, e in electrodes.items()
+    }
     solid = _joined_shells(list(shells.values()))
     ratio = np.concatenate(
         [np.full(part.outermost.size, electrodes[name].area_ratio) for name, parts in shells.items() for part in parts]
@@ -159,7 +162,10 @@ def _joined_shells(parts: list[list[_Shells]]) -> _Shells:
 
 
 def _electrodes(
-    electrodes: dict[str, PorousElectrode], cells: dict[str, Ints], shells: dict[str, list[_Shells]], to_electronic: Ints
+    electrodes: dict[str, PorousElectrode],
+    cells: dict[str, Ints],
+    shells: dict[str, list[_Shells]],
+    to_electronic: Ints,
 ) -> tuple[Electrode, ...]:
     found: list[Electrode] = []
     solid, faces, reactive = 0, 0, 0

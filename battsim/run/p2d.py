@@ -1,0 +1,110 @@
+"""A homogenised cell through its protocol, with everything that it leaves on disk."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from battsim.case import P2DCase, active_materials, initial_stoichiometries
+from battsim.models.p2d.cell import P2DCell
+from battsim.models.p2d.elimination import ParticleElimination
+from battsim.models.p2d.places import LinePlaces
+from battsim.output import checkpoint as store
+from battsim.output.checkpoint import Checkpoint
+from battsim.output.pictures import voltage_curve
+from battsim.output.tables import read_table
+from battsim.post.cell import Geometry, summary
+from battsim.post.profiles import Profiles
+from battsim.run.checkpoint import Inputs, Progress, progress_of
+from battsim.run.homogenised import p2d_grid, p2d_parameters
+from battsim.run.protocol import Ended, Run, RunCase, one_c_of, run_protocol
+from battsim.run.sinks import Report, open_sinks
+
+
+def run_p2d(
+    case: P2DCase, results: Path, report: Report, inputs: Inputs, checkpoint: Checkpoint | None = None
+) -> dict[str, Any]:
+    """Summary of a homogenised cell after its protocol, from its start or from a checkpoint.
+
+    Raises
+    ------
+    ImpossibleError
+        Where a step of the protocol cannot begin.
+    NotConvergedError
+        Where a solver gives up without a physical reason.
+    """
+    parameters = p2d_parameters(case)
+    cell = P2DCell(parameters, p2d_grid(case))
+    progress = None if checkpoint is None else progress_of(checkpoint)
+    if checkpoint is not None:
+        store.remove_after(checkpoint)
+    start, one_c = initial_stoichiometries(case, active_materials(case)), one_c_of(case, cell)
+    ended = run_cell(case, cell, results, report, inputs, start, one_c, progress=progress)
+    return p2d_summary(cell, ended, one_c)
+
+
+def run_cell(
+    case: RunCase,
+    cell: P2DCell,
+    results: Path,
+    report: Report,
+    inputs: Inputs,
+    start: tuple[float, ...],
+    one_c: float,
+    *,
+    progress: Progress | None = None,
+    suffix: str = "",
+    checkpoints: bool = True,
+) -> Ended:
+    """The end of a case's protocol in a homogenised cell; its tables are written on the way.
+
+    Parameters
+    ----------
+    start
+        Stoichiometry of each electrode.
+    one_c
+        What 1 C means, A.
+    suffix, checkpoints
+        As `open_sinks` takes them.
+    """
+    with ExitStack() as stack:
+        sinks = open_sinks(
+            results, stack, report, len(cell.electrodes), progress=progress, suffix=suffix, checkpoints=checkpoints
+        )
+        run = Run(
+            case,
+            inputs,
+            cell,
+            ParticleElimination(cell.network, cell.layout, cell.materials.salt),
+            Profiles(cell, cell.network.line),
+            LinePlaces(cell.network, cell.layout),
+            sinks,
+            one_c,
+        )
+        return run_protocol(run, start, progress)
+
+
+def p2d_summary(cell: P2DCell, ended: Ended, one_c: float) -> dict[str, Any]:
+    """Content of summary.json of a homogenised cell."""
+    p = cell.parameters
+    electrodes = [electrode for electrode in (p.negative, p.positive) if electrode is not None]
+    geometry = Geometry(
+        kind="p2d",
+        cells=cell.network.line.n_cells,
+        thickness=sum(electrode.thickness for electrode in electrodes),
+        active_mass=sum(e.thickness * e.active_volume_fraction * e.material.density for e in electrodes),
+        active_disconnected_fraction=0.0,
+    )
+    found = summary(cell, geometry, ended.tally, protocol_step=ended.number, reason=ended.reason, current_1C=one_c)
+    found["stop"]["message"] = f"{ended.reason}: {ended.place}" if ended.place else None
+    return found
+
+
+def draw_p2d(case: P2DCase, results: Path, report: Report) -> None:
+    """The voltage curve with its losses; a picture that cannot be drawn is a line in the log, not a failed run."""
+    report(1.0, "pictures")
+    try:
+        voltage_curve(results / "voltage.png", read_table(results / "timeseries.csv"), title=case.name)
+    except Exception as error:  # whatever a drawing library raises on a machine without fonts or a display
+        report(1.0, f"pictures were not drawn: {type(error).__name__}: {error}")
