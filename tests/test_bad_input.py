@@ -386,6 +386,13 @@ def test_more_voxels_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert_refused(case, 7, *words, validates=True)
 
 
+def test_a_case_without_an_image_has_no_mesh(tmp_path: Path) -> None:
+    case = make(tmp_path, P2D)
+    assert f"{case}: valid (p2d; full cell; tables negative, positive)" in battsim("validate", case).stdout
+    refused(battsim("mesh", case), 2, ('model.kind = "p2d"', "no image to mesh"))
+    assert not (case / "mesh.vtu").exists()
+
+
 # what no current can pass
 
 

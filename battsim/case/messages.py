@@ -32,6 +32,8 @@ _RULES = {
 _IN_SI = {
     "temperature": 'in kelvin, or a string such as "25 degC"',
     "capacity": 'in C/m2, or a string such as "48.7 Ah/m^2"',
+    "thickness": 'in m, or a string such as "75.6 um"',
+    "radius": 'in m, or a string such as "5.22 um"',
 }
 """Keys whose bounds catch a number that was meant in another unit."""
 

@@ -26,6 +26,8 @@ from battsim.quantity import to_si
 
 ROUND_OFF = 1e-6
 """How far fractions of a whole may miss it."""
+THICKEST, LARGEST_RADIUS = 0.01, 0.001
+"""Beyond any electrode and any particle, m: a plain 75.6 that was meant in micrometres is refused."""
 LAYERS = {"half": ("separator", "electrode"), "full": ("negative", "separator", "positive")}
 """Layers of a cell in the order of `[solver.p2d] points`."""
 POINTS = {"separator": 20, "electrode": 40, "negative": 40, "positive": 40}
@@ -35,7 +37,7 @@ RADIAL = 40
 class ParticleSize(Table):
     """Spheres of one radius (m), and their share of the active material's volume."""
 
-    radius: Length = Field(examples=['"4 um"'])
+    radius: Annotated[Length, Field(le=LARGEST_RADIUS)] = Field(examples=['"4 um"'])
     share: PositiveShare = Field(examples=["0.4"])
 
 
@@ -44,8 +46,8 @@ def _sizes(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return value
     radius = to_si(value, "m")
-    if radius <= 0:
-        raise ValueError("must be greater than 0")
+    if not 0.0 < radius <= LARGEST_RADIUS:
+        raise ValueError(f'must be greater than 0 and at most {LARGEST_RADIUS:g} m; write it as "5.22 um"')
     return [{"radius": radius, "share": 1.0}]
 
 
@@ -60,7 +62,7 @@ class P2DElectrode(PorousLayer):
     """`[electrode]`, `[negative]` or `[positive]`: a porous electrode of spheres."""
 
     material: ActiveChoice = Field(examples=['"nmc811-chen2020"'])
-    thickness: Length = Field(examples=['"75.6 um"'])
+    thickness: Annotated[Length, Field(le=THICKEST)] = Field(examples=['"75.6 um"'])
     porosity: PositiveShare = Field(examples=["0.335"])
     active_volume_fraction: PositiveShare = Field(examples=["0.665"])
     particle_radius: Annotated[tuple[ParticleSize, ...], NonEmpty, AfterValidator(_whole), BeforeValidator(_sizes)] = (
@@ -86,7 +88,7 @@ class P2DElectrode(PorousLayer):
         if total > 1.0 + ROUND_OFF:
             raise ValueError(
                 f"has porosity = {self.porosity:g} and active_volume_fraction = {self.active_volume_fraction:g}, "
-                f"together {total:g} of the volume; choose fractions whose sum is at most 1"
+                f"together {total:.7g} of the volume; choose fractions whose sum is at most 1"
             )
         return self
 

@@ -71,7 +71,7 @@ class HalfCellModel(Table):
 
     kind: Literal["resolved"]
     cell: Literal["half"] = "half"
-    baseline: Literal[False] = False
+    baseline: StrictBool = False
     engine: Literal["newton", "fipy"] = "newton"
 
 

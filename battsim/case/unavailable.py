@@ -21,8 +21,6 @@ def _requests(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for table in ("negative", "positive"):
             if table in data:
                 yield f"[{table}]", _HALF
-        if model.get("baseline") is True:
-            yield "model.baseline = true", "baseline = false"
     places = [("materials", key) for key in ("active", "electrolyte", "counter")]
     places += [(table, "material") for table in ("electrode", "negative", "positive")]
     for table, key in places:

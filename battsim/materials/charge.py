@@ -63,7 +63,7 @@ def soc_at_cell_voltage(
     if not low <= 0.0 <= high:
         raise CaseError(
             f"initial.voltage = {voltage:g} V is outside the open-circuit voltage of {negative.name} and "
-            f"{positive.name}, {voltage + low:.3f} V at 0 % to {voltage + high:.3f} V at 100 %; choose a voltage in it, "
-            "or give soc"
+            f"{positive.name}, {voltage + low:.3f} V at 0 % to {voltage + high:.3f} V at 100 %; choose a voltage in "
+            "it, or give soc"
         )
     return float(brentq(excess, 0.0, 1.0, xtol=1e-14))

@@ -122,13 +122,25 @@ def _formula(text: str) -> Closure1:
 def _ocp(given: Closure1 | str | Path | None) -> tuple[Closure1 | None, tuple[float, float] | None]:
     """Closure of the curve, and the range of its table if it is one."""
     if isinstance(given, Path):
-        return tabulated(given)
+        return _solid_table("ocp", given)
     return (_formula(given) if isinstance(given, str) else given), None
+
+
+def _solid_table(key: str, path: Path) -> tuple[Closure1, tuple[float, float]]:
+    """Closure and range of a table whose first column is a stoichiometry."""
+    curve, (low, high) = tabulated(path)
+    _require(
+        low >= 0.0 and high <= 1.0,
+        key,
+        f"a table from x = {low:g} to {high:g} ({path})",
+        "a first column of stoichiometries, between 0 and 1,",
+    )
+    return curve, (low, high)
 
 
 def _entropic(given: Closure1 | float | str | Path | None) -> Closure1 | None:
     if isinstance(given, Path):
-        return tabulated(given)[0]
+        return _solid_table("entropic", given)[0]
     if isinstance(given, str):
         return _formula(given)
     return constant1(float(given)) if isinstance(given, int | float) else given

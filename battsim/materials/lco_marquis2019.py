@@ -48,10 +48,11 @@ def lco_marquis2019() -> ActiveMaterial:
 
     D_s, m (each with its activation energy), c_max and sigma = 10 S/m, a bulk value there, as in the file. x = 0.5126
     and 0.9610 are the full cell's 4.1 V and 3.105 V against `graphite-marquis2019`, with the electrodes and the
-    lithium of the file. The fitted range is Garcia's. The entropic coefficient is zero here: the function that goes by
-    that name in the file is the slope of the potential divided by c_max, a quantity in V m3/mol taken for V/K, and is
-    not repeated. The density is that of the crystal (R-3m, a = 2.816, c = 14.05 Angstrom, three formula units of 97.87
-    g/mol).
+    lithium of the file. The fitted range is Garcia's down to Doyle's: the gap from 0.4 to 0.5 between both holds the
+    formula's ordering step at x = 0.494, in the middle of which a continuation from 0.5 would begin. The entropic
+    coefficient is zero here: the function that goes by that name in the file is the slope of the potential divided by
+    c_max, a quantity in V m3/mol taken for V/K, and is not repeated. The density is that of the crystal (R-3m,
+    a = 2.816, c = 14.05 Angstrom, three formula units of 97.87 g/mol).
     """
     return ActiveMaterial(
         name="lco-marquis2019",
@@ -59,7 +60,7 @@ def lco_marquis2019() -> ActiveMaterial:
         max_concentration=MAX_CONCENTRATION,
         stoichiometry_soc100=0.5126,
         stoichiometry_soc0=0.9610,
-        fitted=(0.5, 0.99),
+        fitted=(0.4, 0.99),
         ocp=ocp,
         entropic=constant1(0.0),
         diffusivity=arrhenius_constant(1e-13, 18550.0),

@@ -184,7 +184,7 @@ class Tally:
 
     @property
     def lithium_imbalance(self) -> float:
-        """Largest change of an electrode's inventory beyond Q, over the charge exchanged; over the inventory without."""
+        """Largest change of an inventory beyond Q, over the charge exchanged; over the inventory where none was."""
         return max(
             abs(now.lithium - start.lithium - now.sign * self.charge) / (self.throughput or start.lithium)
             for now, start in zip(self.now.electrodes, self.start.electrodes, strict=True)

@@ -39,6 +39,7 @@ from battsim.constants import SECONDS_PER_HOUR
 from battsim.materials.charge import potential_at
 from battsim.models.cell.equations import Cell, Evaluation
 from battsim.models.cell.network import Electrode
+from battsim.post.powers import electronic_power, ionic_powers
 
 Floats = NDArray[np.float64]
 
@@ -105,7 +106,7 @@ def losses(cell: Cell, u: Floats, reference: float, evaluation: Evaluation) -> L
     if abs(current) < SMALLEST_RATE * cell.capacity / SECONDS_PER_HOUR:
         return None
     reaction, counter, i = evaluation.reaction, evaluation.counter, cell.network.reactive.area * evaluation.reaction.j
-    ohmic, concentration = _ionic(cell, u, evaluation)
+    ohmic, concentration = (power.total for power in ionic_powers(cell, u, evaluation))
     kinetics, solid_diffusion, open_circuit = 0.0, 0.0, 0.0
     for electrode in cell.electrodes:
         material, part = electrode.material, electrode.reactive
@@ -119,7 +120,7 @@ def losses(cell: Cell, u: Floats, reference: float, evaluation: Evaluation) -> L
         electrolyte_concentration=concentration / current,
         kinetics=kinetics / current,
         solid_diffusion=solid_diffusion / current,
-        electronic=_electronic(cell, u, evaluation) / current,
+        electronic=electronic_power(cell, u, evaluation).total / current,
         counter=float((cell.network.counter.area * counter.j) @ counter.eta) / current,
         open_circuit=open_circuit,
         voltage=float(u[cell.layout.V]) + reference,
@@ -130,26 +131,3 @@ def mean_stoichiometry(cell: Cell, u: Floats, electrode: Electrode) -> float:
     """Mean of x over the volume of an electrode's active material."""
     volume = cell.network.solid_volume[electrode.solid]
     return float(volume @ u[cell.layout.x][electrode.solid] / volume.sum())
-
-
-def _electronic(cell: Cell, u: Floats, evaluation: Evaluation) -> float:
-    """Power that the electrons lose, W."""
-    network, phi_s = cell.network, u[cell.layout.phi_s]
-    faces, (at_collector, g_cc), (at_ground, g_0) = network.electronic_faces, network.collector, network.ground
-    dphi = phi_s[faces.owner] - phi_s[faces.neighbour]
-    to_collector = phi_s[at_collector] - u[cell.layout.V]
-    half_cell = network.reactive.area * network.reactive.resistance
-    at_collectors = g_cc @ to_collector**2 + g_0 @ phi_s[at_ground] ** 2
-    return float(faces.conductance @ dphi**2 + at_collectors + half_cell @ evaluation.reaction.j**2)
-
-
-def _ionic(cell: Cell, u: Floats, evaluation: Evaluation) -> tuple[float, float]:
-    """Power that the ions lose to resistance, and to the gradient of the salt, W."""
-    network, c_e = cell.network, u[cell.layout.c_e]
-    ohmic, concentration = evaluation.salt.ohmic.sum(), evaluation.salt.concentration.sum()
-    for faces, surface in ((network.reactive, evaluation.reaction), (network.counter, evaluation.counter)):
-        by_resistance, by_salt = cell.ionic_drop(faces, c_e, surface)
-        i = faces.area * surface.j
-        ohmic += i @ by_resistance
-        concentration += i @ by_salt
-    return float(ohmic), float(concentration)

@@ -20,6 +20,7 @@ from battsim.post.cell import summary
 from battsim.post.geometry import mesh_geometry
 from battsim.post.microstructure import microstructure
 from battsim.post.profiles import Profiles
+from battsim.run.baselines import run_baselines
 from battsim.run.build import build_mesh, cell_image, fine_image, half_cell_parameters, orientation
 from battsim.run.checkpoint import Inputs, Progress, progress_of
 from battsim.run.coarsening import coarsening, coarsening_warnings
@@ -96,7 +97,11 @@ def _run_half_cell(
     )
     found["stop"]["message"] = _where_it_ends(found, ended.place)
     coarser = {key: measured[key] for key in ("coarsening",) if key in measured}
-    return found | {"warnings": [*found["warnings"], *coarsening_warnings(coarser)]}
+    found |= {"warnings": [*found["warnings"], *coarsening_warnings(coarser)]}
+    if case.model.baseline:
+        one_c = one_c_of(case, cell)
+        found |= run_baselines(case, cell, mesh, image, measured, results, report, inputs, x_start, one_c)
+    return found
 
 
 def _measured_before(results: Path) -> dict[str, Any] | None:

@@ -249,8 +249,8 @@ def _refuse_passed(run: Run, step: ProtocolStep, progress: Progress, control: Co
     if beyond >= 0.0:
         raise ImpossibleError(
             f"this {step.step} cannot begin: its current is {abs(now.current) / area:.4g} A/m2, which is past its "
-            f"limit of {abs(limits.current) / area:.4g} A/m2 ({abs(limits.current) / run.one_c:.4g} C) already; move the "
-            "limit, or leave the step out"
+            f"limit of {abs(limits.current) / area:.4g} A/m2 ({abs(limits.current) / run.one_c:.4g} C) already; move "
+            "the limit, or leave the step out"
         )
 
 

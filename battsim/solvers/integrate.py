@@ -1,4 +1,4 @@
-"""Adaptive implicit time integration to an event: a time, a charge, or a voltage or current met by a last step under it.
+"""Adaptive implicit time integration to an event: a time, a charge, or a voltage or current met exactly.
 
 The integrator knows states, errors and a scalar control, no battery: the model behind `TransientModel` supplies the
 non-linear problem of a step, the size of an error, and the reason why a step can shrink no further.

@@ -113,6 +113,15 @@ def test_table_brings_its_own_range(tmp_path):
         custom_active_material(nmc811_chen2020(), ActiveMaterialOverrides(ocp=path, fitted=(0.05, 0.7)))
 
 
+@pytest.mark.parametrize("key", ["ocp", "entropic"])
+@pytest.mark.parametrize("rows", ["-0.1,4.4\n0.8,3.6\n", "0.1,4.4\n1.2,3.6\n"])
+def test_table_outside_zero_to_one(tmp_path, key, rows):
+    path = tmp_path / "curve.csv"
+    path.write_text(rows)
+    with pytest.raises(CaseError, match=rf"{key}: a table from x = .* \(.*curve\.csv\) found; .* between 0 and 1"):
+        custom_active_material(nmc811_chen2020(), ActiveMaterialOverrides(**{key: path}))
+
+
 def test_entropic_as_number_formula_and_table(tmp_path):
     path = tmp_path / "entropic.csv"
     path.write_text("0,1e-4\n1,3e-4\n")

@@ -91,7 +91,7 @@ def test_potentials_fall_with_lithiation():
 
 def test_constants_as_published():
     assert (GRAPHITE.conductivity, LCO.conductivity) == (100.0, 10.0)
-    assert LCO.fitted == (0.5, 0.99)
+    assert LCO.fitted == (0.4, 0.99)
 
 
 def test_density_of_the_oxide_from_the_lattice():

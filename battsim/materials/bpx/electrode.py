@@ -123,16 +123,6 @@ def _material(section: Section, place: str, here: str, effective: float, setting
     check_positive(section, names.DIFFUSIVITY, diffusivity, STOICHIOMETRIES[1:-1])
     slope_in_T = constant1(0.0) if entropic is None else entropic.closure
     _check_finite(section, names.ENTROPIC, entropic, fitted)
-    bulk = user.optional(names.named(here, names.BULK_CONDUCTIVITY), POSITIVE)
-    if bulk is None:
-        setting.note(
-            f"{here}: no bulk conductivity of the active material given; the effective {effective:g} S/m is used."
-        )
-    density = user.optional(names.named(here, names.BULK_DENSITY), POSITIVE)
-    if density is None:
-        setting.note(
-            f"{here}: no density given; {DENSITY_STAND_IN[place]:g} kg/m3 stands in, for figures per kilogram."
-        )
     full, empty = (high, low) if place == names.NEGATIVE else (low, high)
     return ActiveMaterial(
         name=f"{setting.title}, {here}",
@@ -151,10 +141,28 @@ def _material(section: Section, place: str, here: str, effective: float, setting
         exchange_current=_exchange_current(section, here, setting),
         alpha_a=user.default(names.named(here, names.ALPHA_A), TRANSFER, 0.5),
         alpha_c=user.default(names.named(here, names.ALPHA_C), TRANSFER, 0.5),
-        conductivity=effective if bulk is None else bulk,
-        density=DENSITY_STAND_IN[place] if density is None else density,
+        conductivity=_bulk_conductivity(here, effective, setting),
+        density=_density(place, here, setting),
         film_resistance=user.default(names.named(here, names.FILM), NOT_NEGATIVE, 0.0),
     )
+
+
+def _bulk_conductivity(here: str, effective: float, setting: Setting) -> float:
+    """Conductivity of the active material, S/m; the electrode's effective one where none is given."""
+    bulk = setting.user.optional(names.named(here, names.BULK_CONDUCTIVITY), POSITIVE)
+    if bulk is None:
+        setting.note(
+            f"{here}: no bulk conductivity of the active material given; the effective {effective:g} S/m is used."
+        )
+    return effective if bulk is None else bulk
+
+
+def _density(place: str, here: str, setting: Setting) -> float:
+    """Density of the active material, kg/m3, or its stand-in."""
+    density, stand_in = setting.user.optional(names.named(here, names.BULK_DENSITY), POSITIVE), DENSITY_STAND_IN[place]
+    if density is None:
+        setting.note(f"{here}: no density given; {stand_in:g} kg/m3 stands in, for figures per kilogram.")
+    return stand_in if density is None else density
 
 
 def _fitted(

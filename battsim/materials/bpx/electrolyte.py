@@ -15,7 +15,7 @@ from battsim.materials.bpx.functions import (
     read_function,
     with_temperature,
 )
-from battsim.materials.bpx.section import INSIDE, NOT_NEGATIVE, Section
+from battsim.materials.bpx.section import FINITE, INSIDE, Section
 from battsim.materials.bpx.setting import Setting
 from battsim.materials.types import REFERENCE_TEMPERATURE, ClosureT, Electrolyte
 
@@ -57,7 +57,7 @@ def _property(section: Section, key: str, energy: str, setting: Setting) -> tupl
     function = read_function(section, key, in_solid=False)
     at_reference, note = in_salt(section, key, function, setting.salt)
     setting.note(note)
-    activation = section.default(energy, NOT_NEGATIVE, 0.0)
+    activation = section.default(energy, FINITE, 0.0)
     closure = with_temperature(lambda c_e: at_reference(c_e, REFERENCE_TEMPERATURE), activation, setting.reference)
     return closure, function.domain or CHECKED
 

@@ -134,7 +134,7 @@ def level_off(function: Function, low: float, high: float) -> Closure1:
 
 
 def check_positive(section: Section, key: str, function: Function, places: Floats) -> None:
-    """CaseError where the function is not positive and finite at one of the places ."""
+    """CaseError where the function is not positive and finite at one of the places."""
     value = function.tried(places)
     for bad in np.flatnonzero(~(np.isfinite(value) & (value > 0.0)))[:1]:
         raise section.refuse(key, f"{value[bad]:g} at x = {places[bad]:g}", "a positive, finite value")

@@ -20,6 +20,9 @@ WARMER = (-15.0, -5.0, 5.0, 15.0)
 SITES = np.linspace(0.05, 0.95, 19)
 """Stoichiometries at which an exchange current is tried out."""
 
+AT_THE_ENDS = 1e-3
+"""Of a sampled exchange current, relative to its largest value: it is a root at the ends of x, which no table follows."""
+
 SAME = 1e-6
 """Relative difference up to which a law is taken to hold."""
 
@@ -102,7 +105,7 @@ def exchange_current_of(what: str, material: ActiveMaterial, salt: float, refere
     def of_sites(x: Floats) -> Floats:
         return material.exchange_current(x, np.full_like(x, salt), reference)[0]
 
-    table = sampled(of_sites, 0.0, 1.0, absolute=relative * float(at(salt).max()), relative=relative)
+    table = sampled(of_sites, 0.0, 1.0, absolute=AT_THE_ENDS * float(at(salt).max()), relative=relative)
     form = (
         f"{what}: the exchange current has a form of its own, in {names.USER_DEFINED}; the rate constant meets it at "
         "x = 0.5."

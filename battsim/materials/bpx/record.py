@@ -25,7 +25,8 @@ class BpxParticle:
     area_per_volume: float
     """Surface per volume of electrode, 1/m."""
     given: Mapping[str, Any] = field(default_factory=_nothing)
-    """Functions as the file gives them (formula, number or table) by their BPX names; written back unchanged."""
+    """Functions as the file gives them (formula, number or table) by their BPX names; written back unchanged, so leave
+    it empty in a record with another material."""
 
     @property
     def active_volume_fraction(self) -> float:
@@ -127,7 +128,8 @@ class BpxCell:
     specific_heat_capacity: float | None = None
     """Lumped, J/(kg K)."""
     electrolyte_given: Mapping[str, Any] = field(default_factory=_nothing)
-    """Functions of the electrolyte as the file gives them, by their BPX names; written back unchanged."""
+    """Functions of the electrolyte as the file gives them, by their BPX names; written back unchanged, so leave it
+    empty in a record with another electrolyte."""
     user_defined: Mapping[str, Any] = field(default_factory=_nothing)
     """What the user-defined block holds beyond the names that are known here, as read."""
     description: str = ""

@@ -1,10 +1,11 @@
 """From the record of a cell to a BPX object of version 1.1, and to a file.
 
 Functions that came from a file go back as they were (formula, number or table). Others are sampled, over the whole
-range of their argument and at the reference temperature: open-circuit potentials to 0.02 mV between the entries of the
-table, for readers that draw straight lines, properties of transport to 1e-4 of their value. Temperature dependences
-that are no Arrhenius law, exchange currents that are not sqrt(c_e x (1 - x)), and t_plus and TF as functions go into
-the user-defined block or get lost to other readers: a sentence of the description says so.
+range of their argument and at the reference temperature, as finely as readers need that draw straight lines (PyBaMM) or
+monotone cubics (this package) between the entries: open-circuit potentials to 0.02 mV, properties of transport to 1e-4
+of their value. Temperature dependences that are no Arrhenius law, exchange currents that are not sqrt(c_e x (1 - x)),
+and t_plus and TF as functions go into the user-defined block or get lost to other readers: a sentence of the
+description says so.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from battsim.materials.bpx.document import WRITTEN
 from battsim.materials.bpx.law import exchange_current_of, property_of
 from battsim.materials.bpx.record import BpxBinder, BpxCell, BpxElectrode, BpxParticle, BpxSeparator
 from battsim.materials.bpx.sample import is_constant, sampled
-from battsim.materials.types import ActiveMaterial, Closure1, Electrolyte, Floats, open_circuit
+from battsim.materials.types import ActiveMaterial, ClosureT, Electrolyte, Floats, extend_by_end_slope, open_circuit
 
 OCP_TOLERANCE = 2e-5
 """Of a sampled open-circuit potential, V."""
@@ -190,7 +191,7 @@ def _particle(particle: BpxParticle, place: str, here: str, electrode: BpxElectr
         names.DIFFUSIVITY: given.get(names.DIFFUSIVITY, diffusivity.value),
         names.DIFFUSIVITY_ENERGY: diffusivity.activation_energy,
         names.OCP: given[names.OCP] if names.OCP in given else _ocp(material, T_ref),
-        names.ENTROPIC: given[names.ENTROPIC] if names.ENTROPIC in given else _entropic(material.entropic),
+        names.ENTROPIC: given[names.ENTROPIC] if names.ENTROPIC in given else _entropic(material),
         names.RATE: rate.value,
         names.RATE_ENERGY: rate.activation_energy,
     }
@@ -222,8 +223,9 @@ def _ocp(material: ActiveMaterial, T_ref: float) -> dict[str, list[float]]:
     return sampled(lambda x: open_circuit(material, x, T_ref)[0], 0.0, 1.0, absolute=OCP_TOLERANCE)
 
 
-def _entropic(entropic: Closure1) -> float | dict[str, list[float]]:
-    """Number or table of the entropic coefficient."""
+def _entropic(material: ActiveMaterial) -> float | dict[str, list[float]]:
+    """Number or table of the entropic coefficient, continued past the fitted range as the potential."""
+    entropic = extend_by_end_slope(material.entropic, material.fitted)
     return _number_or_table(lambda x: entropic(x)[0], (0.0, 1.0), absolute=ENTROPIC_TOLERANCE)
 
 
@@ -234,6 +236,11 @@ def _number_or_table(
     if is_constant(function, places):
         return float(function(places[:1])[0])
     return sampled(function, *span, absolute=absolute, relative=relative)
+
+
+def _at(closure: ClosureT, T: float) -> Callable[[Floats], Floats]:
+    """Values of a closure at one temperature."""
+    return lambda state: closure(state, T)[0]
 
 
 def _electrolyte(electrolyte: Electrolyte, draft: _Draft) -> dict[str, Any]:
@@ -253,7 +260,7 @@ def _electrolyte(electrolyte: Electrolyte, draft: _Draft) -> dict[str, Any]:
         (names.THERMODYNAMIC_FACTOR, electrolyte.thermodynamic_factor, 1.0),
     ):
         key = names.named(names.ELECTROLYTE, name)
-        value = _number_or_table(lambda c, f=closure: f(c, T_ref)[0], span, relative=TRANSPORT_TOLERANCE, absolute=1e-6)
+        value = _number_or_table(_at(closure, T_ref), span, relative=TRANSPORT_TOLERANCE, absolute=1e-6)
         if isinstance(value, dict) or (standard is not None and value != standard):
             draft.put(names.ELECTROLYTE, name, given.get(key, value))
             draft.note(

@@ -106,7 +106,7 @@ class ParticleElimination:
 
 
 def _along_the_line(network: P2DNetwork, layout: Layout) -> Ints:
-    """Place of each unknown but x in an order by position, shape (size - n_solid,): c_e, phi_e, phi_s of each cell, V."""
+    """Place of each unknown but x along the line, shape (size - n_solid,): c_e, phi_e, phi_s of each cell, then V."""
     cell = np.concatenate(
         [network.electrolyte_cells, network.electronic_cells, network.electrolyte_cells, [network.line.n_cells]]
     )

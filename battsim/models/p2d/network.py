@@ -1,9 +1,9 @@
 """From porous electrodes to the lists of a cell: a line of cells, and the shells of particles at each of them.
 
-All is per square metre of electrode. A line cell of length h holds n = eps_s h / (4/3 pi R^3) particles of each size, so
-that the volumes of their shells sum to eps_s h. The electroactive area a h may differ from the surface of the spheres,
-3 eps_s h / R: with r = a R / (3 eps_s) the ratio of both, the flux density at the sphere is r j, and so r times the
-distance from the outermost shell's centre to the surface gives the drop for j.
+All is per square metre of electrode. A line cell of length h holds n = eps_s h / (4/3 pi R^3) particles of each size,
+so that the volumes of their shells sum to eps_s h. The electroactive area a h may differ from the surface of the
+spheres, 3 eps_s h / R: with r = a R / (3 eps_s) the ratio of both, the flux density at the sphere is r j, and so r
+times the distance from the outermost shell's centre to the surface gives the drop for j.
 
 M. Doyle, T. F. Fuller and J. Newman, J. Electrochem. Soc. 140 (1993) 1526.
 """
@@ -93,7 +93,7 @@ def p2d_network(parameters: P2DParameters, grid: P2DGrid) -> P2DNetwork:
         solid_faces=_faces(solid.owner, solid.neighbour, solid.conductance),
         ionic_faces=_faces(line.owner, line.neighbour, mesh_conductance(line, np.arange(line.n_faces), b)),
         electronic_faces=_electronic_faces(line, parameters, to_electronic),
-        reactive=_reactive_faces(line, solid, ratio, to_electronic, b),
+        reactive=_reactive_faces(solid, ratio, to_electronic, b),
         counter=counter,
         ground=ground,
         collector=_collector(line, "x-high", parameters.positive.conductivity, to_electronic),
@@ -212,7 +212,7 @@ def _electronic_faces(line: Mesh, parameters: P2DParameters, to_electronic: Ints
     )
 
 
-def _reactive_faces(line: Mesh, solid: _Shells, ratio: Floats, to_electronic: Ints, b: Floats) -> ReactiveFaces:
+def _reactive_faces(solid: _Shells, ratio: Floats, to_electronic: Ints, b: Floats) -> ReactiveFaces:
     """One face per particle size and line cell; the electrolyte of a line cell has no gradient towards a particle."""
     cells = solid.line_cell[solid.outermost]
     none = np.zeros(cells.size)

@@ -62,7 +62,7 @@ class PorousElectrode:
 
     @property
     def area_ratio(self) -> float:
-        """Electroactive area over the surface of the spheres: what a flux at their surface is the flux at the area of."""
+        """Electroactive area over the surface of the spheres."""
         return 1.0 if self.area_per_volume is None else self.area_per_volume / self.area_of_spheres
 
 

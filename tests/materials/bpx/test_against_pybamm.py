@@ -24,15 +24,19 @@ def check(cell, parameters):
         assert c_max == material.max_concentration
         fraction = parameters[f"{name} electrode active material volume fraction"]
         assert fraction == pytest.approx(electrode.active_volume_fraction, rel=1e-12)
-        b = parameters[f"{name} electrode porosity"] ** parameters[
-            f"{name} electrode Bruggeman coefficient (electrolyte)"
-        ]
+        b = (
+            parameters[f"{name} electrode porosity"]
+            ** parameters[f"{name} electrode Bruggeman coefficient (electrolyte)"]
+        )
         assert b == pytest.approx(electrode.transport_efficiency, rel=1e-12)
         for x in np.linspace(low, high, 37):
-            U = evaluate(parameters[f"{name} electrode OCP [V]"], x)
-            assert U == pytest.approx(open_circuit(material, x, 298.15)[0], abs=3e-5)  # 0.02 mV, tried between entries
+            potential = evaluate(parameters[f"{name} electrode OCP [V]"], x)
+            exact = open_circuit(material, x, 298.15)[0]
+            assert potential == pytest.approx(exact, abs=3e-5)  # 0.02 mV, tried at three places between entries
             for c_e, T in ((400.0, 298.15), (1500.0, 313.15)):
-                i0 = evaluate(parameters[f"{name} electrode exchange-current density [A.m-2]"], c_e, x * c_max, c_max, T)
+                i0 = evaluate(
+                    parameters[f"{name} electrode exchange-current density [A.m-2]"], c_e, x * c_max, c_max, T
+                )
                 assert i0 == pytest.approx(material.exchange_current(x, c_e, T)[0], rel=1e-9)
                 D_s = evaluate(parameters[f"{name} particle diffusivity [m2.s-1]"], x, T)
                 assert D_s == pytest.approx(material.diffusivity(x, T)[0], rel=2e-4)
@@ -73,5 +77,9 @@ def test_library_sets():
 
 
 def test_a_file_means_the_same_to_both(document, write):
+    document["Parameterisation"]["Cell"] |= {"External surface area [m2]": 0.2, "Volume [m3]": 2e-5}
+    document["Parameterisation"]["Negative electrode"]["Entropic change coefficient [V.K-1]"] = (
+        0.0  # PyBaMM asks for all
+    )
     cell = read_bpx(write(document))
     check(cell, pybamm.ParameterValues.create_from_bpx_obj(document))

@@ -189,6 +189,13 @@ def test_blend(document, write):
         _ = positive.particle
 
 
+def test_hysteresis_is_left_out_with_a_note(document, write):
+    document["Parameterisation"]["Negative electrode"]["OCP (lithiation) [V]"] = "0.1 - 0.01*x"
+    cell = read_bpx(write(document))
+    assert cell.negative.particle.material.ocp(0.5)[0] == pytest.approx(graphite_chen2020().ocp(0.5)[0], rel=1e-12)
+    assert any("hysteresis" in note for note in cell.notes)
+
+
 def test_half_cell_is_a_partial_file(document, write):
     document["Header"]["Model"] = "Partial"
     del document["Parameterisation"]["Negative electrode"]

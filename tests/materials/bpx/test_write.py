@@ -15,7 +15,7 @@ from battsim.materials.bpx import (
     read_bpx,
     write_bpx,
 )
-from battsim.materials.types import open_circuit
+from battsim.materials.types import extend_by_end_slope, open_circuit
 
 bpx = pytest.importorskip("bpx", reason="the package bpx (extra bpx) is not installed")
 
@@ -62,10 +62,10 @@ def test_sampled_potential_is_within_a_tenth_of_a_millivolt(name, tmp_path):
     cell = cell_of(**{side.lower(): name})
     table = bpx_of(cell)["Parameterisation"][f"{side} electrode"]["OCP [V]"]
     exact = open_circuit(library.active_material(name), X, 298.15)[0]
-    assert np.abs(by_straight_lines(table, X) - exact).max() < 5e-5  # promised: 0.02 mV, here at 3001 places between
+    assert np.abs(by_straight_lines(table, X) - exact).max() < 2.2e-5  # 0.02 mV, tried at three places between entries
     read = getattr(again(cell, tmp_path), side.lower()).particle.material
     inside = (read.fitted[0] <= X) & (read.fitted[1] >= X)
-    assert np.abs(open_circuit(read, X, 298.15)[0] - exact)[inside].max() < 5e-5
+    assert np.abs(open_circuit(read, X, 298.15)[0] - exact)[inside].max() < 2.2e-5
     assert read.fitted == library.active_material(name).fitted
     assert len(table["x"]) < 2000
 
@@ -80,7 +80,8 @@ def test_kinetics_and_diffusion_come_back(name, tmp_path):
         np.testing.assert_allclose(read.diffusivity(x, T)[0], written.diffusivity(x, T)[0], rtol=1e-9)
         for mine, theirs in zip(read.exchange_current(x, 700.0, T), written.exchange_current(x, 700.0, T), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-14)
-        np.testing.assert_allclose(read.entropic(x)[0], written.entropic(x)[0], atol=2e-7)
+        continued = extend_by_end_slope(written.entropic, written.fitted)
+        np.testing.assert_allclose(read.entropic(x)[0], continued(x)[0], atol=1.2e-7)
     for key in ("max_concentration", "stoichiometry_soc100", "stoichiometry_soc0", "conductivity", "density"):
         assert getattr(read, key) == getattr(written, key)
 
@@ -166,7 +167,8 @@ def test_exchange_current_of_another_form(tmp_path):
     read = again(cell, tmp_path).positive.particle.material.exchange_current
     x = np.linspace(0.02, 0.98, 49)
     for c_e, T in ((1000.0, 298.15), (300.0, 310.0)):
-        np.testing.assert_allclose(read(x, np.full_like(x, c_e), T)[0], own(x, c_e, T)[0], rtol=1e-3)
+        exact = own(x, c_e, T)[0]
+        np.testing.assert_allclose(read(x, np.full_like(x, c_e), T)[0], exact, rtol=1e-4, atol=1e-3 * exact.max())
 
 
 def test_exchange_current_that_is_no_power_of_salt_is_refused():

@@ -1,0 +1,116 @@
+"""The homogenised cells beside a resolved one: same materials, image, current density and start, and the gap."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from battsim.case import ResolvedCase
+from battsim.homogenise import BASELINES, Homogenised, homogenise, ladder
+from battsim.models.p2d.cell import P2DCell
+from battsim.models.resolved.half_cell import HalfCell
+from battsim.output.tables import TableWriter, read_table
+from battsim.post.gap import Curve, common_capacities, curve_of, gap, gap_rows, rungs
+from battsim.run.checkpoint import Inputs
+from battsim.run.p2d import run_cell
+from battsim.run.protocol import Ended
+from battsim.run.sinks import Report
+from meshing.image import VoxelImage
+from meshing.mesh import Mesh
+
+LADDER = "ladder"
+"""Folder of the tables of rungs that are no baseline."""
+PAUSE_FREE = ("discharge", "charge")
+
+
+def run_baselines(
+    case: ResolvedCase,
+    cell: HalfCell,
+    mesh: Mesh,
+    image: VoxelImage,
+    measured: dict[str, Any],
+    results: Path,
+    report: Report,
+    inputs: Inputs,
+    start: tuple[float, ...],
+    one_c: float,
+) -> dict[str, Any]:
+    """`baselines`, `ladder` and `homogenised` of a summary, from the finished tables of the resolved cell.
+
+    Each rung of the ladder runs the case's protocol; their tables are written beside those of the resolved cell.
+
+    Parameters
+    ----------
+    cell, mesh, image
+        The resolved cell, its mesh and its image in cell axes.
+    measured
+        Content of microstructure.json.
+    start
+        Stoichiometry at the start.
+    one_c
+        What 1 C means for the resolved cell, A.
+    """
+    transport = measured["transport"]
+    found = homogenise(cell, mesh, image, transport["ionic"]["b"], transport["electronic"]["sigma_eff_S_m"])
+    names = {rung: name for name, rung in BASELINES.items()}
+    (results / LADDER).mkdir(exist_ok=True)
+    per_area = one_c / cell.network.cross_section
+    tables, ends = {}, {}
+    for rung, parameters in ladder(found, cell.parameters):
+        report(1.0, f"homogenised cell: {rung}")
+        folder = results if rung in names else results / LADDER
+        suffix = f"_{names[rung]}" if rung in names else f"_{_slug(rung)}"
+        homogenised = P2DCell(parameters)
+        ends[rung] = run_cell(
+            case, homogenised, folder, report, inputs, start, per_area, suffix=suffix, checkpoints=False
+        )
+        tables[rung] = folder / f"timeseries{suffix}.csv"
+    number = next((k for k, step in enumerate(case.protocol) if step.step in PAUSE_FREE), None)
+    compared = {} if number is None else _compared(results, tables, number, one_c, cell)
+    return {"homogenised": _as_json(found, ends), **compared}
+
+
+def _compared(results: Path, tables: dict[str, Path], number: int, one_c: float, cell: HalfCell) -> dict[str, Any]:
+    """The gaps over one step of the protocol, as numbers and as gap.csv; empty where a curve lacks the step."""
+    resolved = curve_of(read_table(results / "timeseries.csv"), number)
+    curves = {rung: curve_of(read_table(path), number) for rung, path in tables.items()}
+    known: dict[str, Curve] = {rung: curve for rung, curve in curves.items() if curve is not None}
+    if resolved is None or len(known) < len(curves):
+        return {}
+    density = float(resolved.capacity[-1]) * 3600.0 / float(resolved.time[-1])
+    rate = density / (one_c / cell.network.cross_section)
+    common = common_capacities([resolved, *known.values()], rate)
+    chosen = {name: known[rung] for name, rung in BASELINES.items()}
+    pairwise = {name: common_capacities([resolved, curve], rate) for name, curve in chosen.items()}
+    columns, rows = gap_rows(resolved, chosen, common)
+    with TableWriter(results / "gap.csv", columns) as table:
+        for row in rows[:: max(1, len(rows) // 400)]:
+            table.append(dict(zip(columns, map(float, row), strict=True)))
+    return {
+        "baselines": {name: gap(resolved, curve, pairwise[name]) for name, curve in chosen.items()},
+        "ladder": rungs([*known, "resolved"], [*known.values(), resolved], common),
+        "compared_step": number,
+    }
+
+
+def _as_json(found: Homogenised, ends: dict[str, Ended]) -> dict[str, Any]:
+    """What the image is to the homogenised model, and how each rung ended."""
+    return {
+        "thickness_m": found.thickness,
+        "eps_e": found.porosity,
+        "b": found.b,
+        "b_bruggeman": found.b_bruggeman,
+        "sigma_eff_S_m": found.conductivity,
+        "sigma_bruggeman_S_m": found.conductivity_bruggeman,
+        "eps_s": found.active_volume_fraction,
+        "radius_m": found.radius,
+        "area_per_volume_1_m": found.area_per_volume,
+        "sizes": [{"radius_m": each.radius, "share": each.share} for each in found.sizes],
+        "stops": {rung: end.reason for rung, end in ends.items()},
+    }
+
+
+def _slug(rung: str) -> str:
+    """A rung's name in a file's name."""
+    return re.sub(r"[^a-z]+", "_", rung.lower()).strip("_")
