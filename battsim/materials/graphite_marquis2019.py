@@ -41,7 +41,7 @@ def ocp(x: Floats) -> tuple[Floats, Floats]:
     for height, centre, width in STEPS:
         step = np.tanh((x - centre) / width)
         U = U + height * step
-        dU_dx = dU_dx + height * (1.0 - step * step)
+        dU_dx = dU_dx + height / width * (1.0 - step * step)
     return U, dU_dx
 
 

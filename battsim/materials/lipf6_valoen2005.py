@@ -25,8 +25,8 @@ TRANSFERENCE = 0.38
 SMALLEST_ABOVE_GLASS = 10.0
 """T - 229 - 5 c is not let below this, K: the pole of D_e; reached at no salt concentration in use above -10 degC."""
 
-SMALLEST_Q = 0.05
-"""q(c, T) is not let below this: below 0 degC it turns negative above 3.7 mol/L, and its square would rise again."""
+SMALLEST_Q = 0.01
+"""q(c, T) is not let below this: below -10 degC it turns negative above 3.5 mol/L, and its square would rise."""
 
 
 def diffusivity(c_e: Floats, T: float) -> tuple[Floats, Floats]:
@@ -70,9 +70,9 @@ def lipf6_valoen2005() -> Electrolyte:
     return Electrolyte(
         name="lipf6-valoen2005",
         source="Valoen and Reimers, J. Electrochem. Soc. 152 (2005) A882",
-        diffusivity=extend_in_concentration(diffusivity, ceiling=FITTED[1]),
-        conductivity=extend_in_concentration(conductivity, ceiling=FITTED[1]),
+        diffusivity=extend_in_concentration(diffusivity, ceiling=FITTED[1], decay=200.0),
+        conductivity=extend_in_concentration(conductivity, ceiling=FITTED[1], decay=200.0),
         transference=constant(TRANSFERENCE),
-        thermodynamic_factor=extend_in_concentration(thermodynamic_factor, ceiling=FITTED[1]),
+        thermodynamic_factor=extend_in_concentration(thermodynamic_factor, ceiling=FITTED[1], decay=200.0),
         fitted=FITTED,
     )

@@ -61,3 +61,11 @@ def test_positive_and_finite_for_every_concentration(name, T):
     value, slope = getattr(ELECTROLYTE, name)(np.concatenate([[0.0], np.geomspace(1e-12, 1e4, 4001)]), T)
     assert np.all(value > 0)
     assert np.all(np.isfinite(slope))
+
+
+def test_conductivity_in_the_cold_does_not_rise_again_at_high_concentration():
+    # the published q(c, T) passes zero above 3.5 mol/L below -10 degC; squared, it would rise again behind
+    unchanged = ELECTROLYTE.conductivity(3700.0, 263.15)[0]
+    assert unchanged == pytest.approx(5.655e-4, rel=1e-3)  # the formula itself, at the coldest that was measured
+    at_zero = ELECTROLYTE.conductivity(3550.0, 258.15)[0]
+    assert np.all(ELECTROLYTE.conductivity(np.linspace(3550.0, 8000.0, 100), 258.15)[0] < 1.3 * at_zero)

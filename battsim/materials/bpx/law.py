@@ -21,7 +21,7 @@ SITES = np.linspace(0.05, 0.95, 19)
 """Stoichiometries at which an exchange current is tried out."""
 
 AT_THE_ENDS = 1e-3
-"""Of a sampled exchange current, relative to its largest value: it is a root at the ends of x, which no table follows."""
+"""Tolerance of a sampled exchange current, relative to its largest value: at the ends of x it falls like a root."""
 
 SAME = 1e-6
 """Relative difference up to which a law is taken to hold."""

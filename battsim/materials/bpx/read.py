@@ -7,7 +7,7 @@ from typing import Any
 
 from battsim.errors import CaseError
 from battsim.materials.bpx import names
-from battsim.materials.bpx.document import check_schema, in_layout_of_1, load, package, version_of
+from battsim.materials.bpx.document import check_schema, in_layout_of_1, load, version_of
 from battsim.materials.bpx.electrode import read_electrode
 from battsim.materials.bpx.electrolyte import given_functions, read_electrolyte
 from battsim.materials.bpx.record import BpxCell, BpxElectrode, BpxSeparator
@@ -26,7 +26,6 @@ def read_bpx(path: Path) -> BpxCell:
         Where the version is not supported, a key is missing, unknown or out of range, a formula or a table is wrong, or
         the volume fractions of an electrode exceed 1: with file, key, value and range.
     """
-    package(str(path))
     document = load(path)
     top = Section(str(path), document)
     header = top.section("Header")

@@ -13,7 +13,7 @@ from battsim.materials.types import Floats
 MOST_ENTRIES = 20_000
 """Of one table."""
 
-FINEST = 1e-9
+FINEST = 1e-13
 """Smallest distance of two entries, relative to the range."""
 
 TRIED = (0.25, 0.5, 0.75)

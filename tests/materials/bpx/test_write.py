@@ -171,6 +171,29 @@ def test_exchange_current_of_another_form(tmp_path):
         np.testing.assert_allclose(read(x, np.full_like(x, c_e), T)[0], exact, rtol=1e-4, atol=1e-3 * exact.max())
 
 
+def test_exchange_current_with_another_exponent_of_salt_alone(tmp_path):
+    def own(x, c_e, T):  # noqa: ARG001
+        value = 4.0 * np.sqrt(np.maximum(x * (1 - x), 1e-12)) * (np.asarray(c_e) / 1000.0) ** 0.8
+        return value, np.zeros_like(x), 0.8 * value / c_e
+
+    material = dataclasses.replace(library.active_material("nmc811-chen2020"), exchange_current=own)
+    read = again(dataclasses.replace(cell_of(), positive=electrode(material)), tmp_path).positive.particle.material
+    assert read.exchange_current(np.array([0.5]), np.array([300.0]), 298.15)[0] == pytest.approx(
+        2.0 * 0.3**0.8, rel=1e-3
+    )
+
+
+def test_sampled_functions_belong_to_the_reference_temperature_that_is_written(tmp_path):
+    cell = dataclasses.replace(cell_of(positive="nmc532-mohtat2020"), reference_temperature=283.15)
+    read, written = again(cell, tmp_path).positive.particle.material, cell.positive.particle.material
+    x = np.linspace(0.04, 0.95, 50)
+    for T in (283.15, 298.15, 313.15):
+        np.testing.assert_allclose(open_circuit(read, x, T)[0], open_circuit(written, x, T)[0], atol=2.5e-5)
+        np.testing.assert_allclose(read.diffusivity(x, T)[0], written.diffusivity(x, T)[0], rtol=1e-9)
+        i0 = (m.exchange_current(x, np.full_like(x, 800.0), T)[0] for m in (read, written))
+        np.testing.assert_allclose(*i0, rtol=1e-9)
+
+
 def test_exchange_current_that_is_no_power_of_salt_is_refused():
     def own(x, c_e, T):  # noqa: ARG001
         return 1.0 + np.asarray(c_e) / 1000.0 + 0 * x, 0 * x, 1e-3 + 0 * x
