@@ -32,6 +32,7 @@ EXAMPLES = {
     "": ("a plain number", '0.5 or "50 %"'),
     "m": ("a length", '"0.4 um"'),
     "m^2": ("an area", '"1 cm^2"'),
+    "1/m": ("an area per volume", '"3.8e5 1/m"'),
     "s": ("a time", '"300 s"'),
     "V": ("a voltage", '"3.5 V"'),
     "K": ("a temperature", '"25 degC"'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meshing.errors import MeshError
 from meshing.mesh import Floats, Ints, Mesh, Patch
@@ -43,7 +44,7 @@ def line_mesh(layers: Sequence[tuple[str, Floats]], cross_section: float = 1.0) 
         volume=cross_section * sizes,
         centre=centre,
         area=area,
-        sizes=sizes,
+        distances=(0.5 * sizes[:-1], 0.5 * sizes[1:]),
         patches={
             "x-low": _end(0, cross_section, 0.5 * sizes[0]),
             "x-high": _end(sizes.size - 1, cross_section, 0.5 * sizes[-1]),
@@ -54,7 +55,10 @@ def line_mesh(layers: Sequence[tuple[str, Floats]], cross_section: float = 1.0) 
 def shell_mesh(thickness: Floats) -> Mesh:
     """Spherical shells from the centre outwards; patch "surface" is the surface of the sphere.
 
-    A shell's value sits in the middle of its thickness. Centres hold the radius in their first column.
+    A shell's centre is the radius rho at which a parabola c = a + b r^2 has its mean over the shell,
+    rho^2 = 3/5 (r_2^5 - r_1^5) / (r_2^3 - r_1^3), and its distance to a face at r is (r^2 - rho^2) / (2 r): two-point
+    fluxes and the value at the surface are then exact for a parabola, the profile of a constant flux after the first
+    moments, and of second order for any other. The first column of the centres holds rho.
 
     Parameters
     ----------
@@ -69,16 +73,19 @@ def shell_mesh(thickness: Floats) -> Mesh:
     if not (thickness.size and np.all((thickness > 0.0) & np.isfinite(thickness))):
         raise MeshError(f"shells need positive thicknesses, not {np.array2string(thickness, threshold=6)} m")
     r = np.concatenate([[0.0], np.cumsum(thickness)])
+    square = 0.6 * np.diff(r**5) / np.diff(r**3)
     centre = np.zeros((thickness.size, 3))
-    centre[:, 0] = r[:-1] + 0.5 * thickness
+    centre[:, 0] = np.sqrt(square)
+    face = r[1:-1]
+    R = float(r[-1])
     return _row(
         ("particle",),
         np.zeros(thickness.size, np.uint8),
         volume=4.0 / 3.0 * np.pi * np.diff(r**3),
         centre=centre,
-        area=4.0 * np.pi * r[1:-1] ** 2,
-        sizes=thickness,
-        patches={"surface": _end(thickness.size - 1, 4.0 * np.pi * float(r[-1]) ** 2, 0.5 * thickness[-1])},
+        area=4.0 * np.pi * face**2,
+        distances=((face**2 - square[:-1]) / (2.0 * face), (square[1:] - face**2) / (2.0 * face)),
+        patches={"surface": _end(thickness.size - 1, 4.0 * np.pi * R**2, (R**2 - float(square[-1])) / (2.0 * R))},
     )
 
 
@@ -96,16 +103,16 @@ def graded_sizes(length: float, count: int, ratio: float) -> Floats:
 
 def _row(
     phases: tuple[str, ...],
-    phase: np.typing.NDArray[np.uint8],
+    phase: NDArray[np.uint8],
     *,
     volume: Floats,
     centre: Floats,
     area: Floats,
-    sizes: Floats,
+    distances: tuple[Floats, Floats],
     patches: dict[str, Patch],
 ) -> Mesh:
-    """Cells in a row."""
-    n = sizes.size
+    """Cells in a row; `distances` are those of owner and neighbour to each face."""
+    n = volume.size
     position: Ints = np.zeros((n, 3), np.int32)
     position[:, 0] = np.arange(n)
     return Mesh(
@@ -116,8 +123,8 @@ def _row(
         owner=np.arange(n - 1, dtype=np.int32),
         neighbour=np.arange(1, n, dtype=np.int32),
         area=area,
-        owner_distance=0.5 * sizes[:-1],
-        neighbour_distance=0.5 * sizes[1:],
+        owner_distance=distances[0],
+        neighbour_distance=distances[1],
         patches=patches,
         interfaces=(),
         position=position,

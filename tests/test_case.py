@@ -422,7 +422,7 @@ REFUSED = [
     ("solver.p2d", {"radial": 40}, ["solver.p2d: unknown key"]),
     # understood, and not there yet
     ("model.cell", "full", ['model.cell = "full" on images is not available in this version; use']),
-    ("model.baseline", True, ["model.baseline = true is not available in this version; use baseline = false"]),
+    ("model.baseline", 1, ["model.baseline = 1: must be true or false"]),
     ("materials.active", "cell.json", ["BPX", "not available in this version; use"]),
     ("negative", {}, ["[negative] is not available in this version; use"]),
 ]
@@ -616,13 +616,14 @@ def test_all_problems_are_listed_at_once(half_cell: dict[str, Any], tmp_path: Pa
     assert "did you mean 'threads'?" in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["half-cell", "p2d"])
 @pytest.mark.parametrize(
     ("key", "value"), [("rate", 5000), ("rate", "1001C"), ("current", "1 kA/mm^2"), ("power", "1100 W/cm^2")]
 )
-def test_absurd_magnitudes_are_impossible(half_cell: dict[str, Any], tmp_path: Path, key: str, value: Any) -> None:
-    step = {"step": "discharge", key: value, "until": {"voltage": 3.5}}
+def test_absurd_magnitudes_are_impossible(kind: str, tmp_path: Path, key: str, value: Any) -> None:
+    data, step = template(kind), {"step": "discharge", key: value, "until": {"voltage": 3.5}}
     with pytest.raises(ImpossibleError, match=rf"protocol\.1\.{key} = .* is beyond") as caught:
-        read_case(half_cell | {"protocol": [*half_cell["protocol"], step]}, tmp_path)
+        read_case(data | {"protocol": [*data["protocol"], step]}, tmp_path)
     assert caught.value.exit_code == 5
 
 

@@ -13,6 +13,7 @@ from battsim.case.fields import (
     Conductivity,
     Length,
     NonEmpty,
+    Number,
     PositiveShare,
     SubTable,
     Table,
@@ -153,8 +154,9 @@ class Grid(Table):
 
 
 class P2DSolver(TimeSolver):
-    """`[solver]` of a homogenised cell."""
+    """`[solver]` of a homogenised cell, which is cheap enough for a tighter tolerance than a resolved one."""
 
+    time_rtol: Annotated[Number, Field(gt=0, le=0.1)] = 1e-4
     p2d: Grid = Grid()
 
 

@@ -24,6 +24,7 @@ from battsim.constants import SECONDS_PER_HOUR
 from battsim.materials.charge import soc_at_stoichiometry
 from battsim.models.cell.equations import Cell, Evaluation
 from battsim.models.cell.network import Electrode
+from battsim.post.heat import HEATS, Heat, heat
 from battsim.post.losses import Losses, losses, mean_stoichiometry
 from battsim.solvers.bdf import implicit_rate
 from battsim.solvers.stepping import Step
@@ -36,7 +37,7 @@ LARGEST_IMBALANCE = 1e-8
 BALANCES = ("lithium_imbalance", "charge_imbalance", "salt_drift")
 """Of lithium over the charge exchanged, of current over the current scale, of salt over its inventory."""
 LARGEST_MISMATCH = 1e-6
-"""Of the losses' sum, V."""
+"""Of the losses' sum, and of the first law over the current scale, V."""
 SATURATED = 0.5
 """Share of the reacting area outside the fitted range past which a voltage limit was met by saturating."""
 
@@ -58,6 +59,7 @@ _COLUMNS = (
     "temperature_K",
     *(f"loss_{name}_V" for name in LOSSES),
 )
+_OF_HEAT = (*(f"heat_{name}_W_m2" for name in HEATS), "heat_W_m2")
 _OF_NEGATIVE = ("x_surf_min", "x_surf_max", "x_mean", "x_outside_fit_share")
 PLATING = "plating_margin_V"
 STEPS_COLUMNS = (
@@ -78,11 +80,13 @@ STEPS_COLUMNS = (
 def timeseries_columns(n_electrodes: int) -> tuple[str, ...]:
     """Columns of timeseries.csv; with two electrodes, those of x are the positive one's, and the negative one has more.
 
+    `heat_W_m2` is what the cell gives off, the sum of the columns before it (`battsim.post.heat`).
     `plating_margin_V` is the smallest phi_s - phi_e at the surface of the negative electrode: below 0, lithium plates.
     """
+    columns = (*_COLUMNS, *_OF_HEAT)
     if n_electrodes == 1:
-        return _COLUMNS
-    return (*_COLUMNS, *(f"{name}_negative" for name in _OF_NEGATIVE), PLATING)
+        return columns
+    return (*columns, *(f"{name}_negative" for name in _OF_NEGATIVE), PLATING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,8 @@ class Snapshot:
         Smallest phi_s - phi_e at the surface of the negative electrode, V; None in a half cell.
     losses
         None at rest.
+    heat
+        Heat, electrical work and energy released, W.
     """
 
     time: float
@@ -137,6 +143,7 @@ class Snapshot:
     charge_imbalance: float
     plating_margin: float | None
     losses: Losses | None
+    heat: Heat
 
     @property
     def outside_share(self) -> float:
@@ -152,14 +159,14 @@ class Tally:
     ----------
     charge
         Q = integral of I, by the integrator's own formula, C; positive in discharge.
-    energy
-        Integral of V I, by trapezoids, J.
+    energy, heat
+        Integrals of V I and of the heat given off, by trapezoids, J.
     throughput
         Integral of abs(I), C.
     charge_imbalance
         Largest so far, over the current scale.
-    loss_mismatch
-        Largest so far, V.
+    loss_mismatch, first_law_mismatch
+        Of the losses' sum, and of the first law over the current scale, largest so far, V.
     outside_share, c_e
         Largest share of each electrode's surface outside the fitted range, and the range of salt concentration, so far.
     start, now
@@ -172,9 +179,11 @@ class Tally:
 
     charge: float
     energy: float
+    heat: float
     throughput: float
     charge_imbalance: float
     loss_mismatch: float
+    first_law_mismatch: float
     outside_share: tuple[float, ...]
     c_e: tuple[float, float]
     start: Snapshot
@@ -213,6 +222,7 @@ def snapshot(cell: Cell, time: float, u: Floats, reference: float, evaluation: E
         charge_imbalance=max(abs(sum_of + current) for sum_of in through),
         plating_margin=_plating_margin(cell, evaluation),
         losses=losses(cell, u, reference, evaluation),
+        heat=heat(cell, u, reference, evaluation),
     )
 
 
@@ -246,7 +256,7 @@ def begin(now: Snapshot, current_scale: float, earlier: Tally | None = None) -> 
     """
     if earlier is None:
         none = (0.0,) * len(now.electrodes)
-        earlier = Tally(0.0, 0.0, 0.0, 0.0, 0.0, none, now.c_e, now, now, current_scale, ())
+        earlier = Tally(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, none, now.c_e, now, now, current_scale, ())
     return _seen(replace(earlier, current_scale=current_scale, recent=((now.time, earlier.charge),)), now)
 
 
@@ -265,6 +275,7 @@ def advance(tally: Tally, now: Snapshot, dt: float) -> Tally:
         tally,
         charge=Q,
         energy=tally.energy + power * dt,
+        heat=tally.heat + 0.5 * (tally.now.heat.total + now.heat.total) * dt,
         throughput=tally.throughput + abs(Q - tally.charge),
         recent=(*tally.recent, (now.time, Q))[-2:],
     )
@@ -277,6 +288,7 @@ def _seen(tally: Tally, now: Snapshot) -> Tally:
         tally,
         charge_imbalance=max(tally.charge_imbalance, now.charge_imbalance / tally.current_scale),
         loss_mismatch=max(tally.loss_mismatch, abs(now.losses.mismatch) if now.losses else 0.0),
+        first_law_mismatch=max(tally.first_law_mismatch, abs(now.heat.mismatch) / tally.current_scale),
         outside_share=tuple(
             max(share, electrode.outside_share)
             for share, electrode in zip(tally.outside_share, now.electrodes, strict=True)
@@ -293,7 +305,10 @@ def limiting_electrode(cell: Cell) -> int:
 
 
 def timeseries_row(cell: Cell, protocol_step: int, now: Snapshot, tally: Tally) -> Row:
-    """Row of timeseries.csv; losses are None at rest, and where they do not sum to U - V."""
+    """Row of timeseries.csv.
+
+    Losses are None at rest, and where they do not sum to U - V; heats are None where they do not close the first law.
+    """
     area, limiting = cell.network.cross_section, limiting_electrode(cell)
     row: Row = {
         "time_s": now.time,
@@ -310,6 +325,9 @@ def timeseries_row(cell: Cell, protocol_step: int, now: Snapshot, tally: Tally) 
     }
     sound = now.losses is not None and abs(now.losses.mismatch) <= LARGEST_MISMATCH
     row |= {f"loss_{name}_V": getattr(now.losses, name) if sound else None for name in LOSSES}
+    closed = abs(now.heat.mismatch) <= LARGEST_MISMATCH * tally.current_scale
+    heats = [*(getattr(now.heat, name) for name in HEATS), now.heat.total]
+    row |= {name: value / area if closed else None for name, value in zip(_OF_HEAT, heats, strict=True)}
     if len(now.electrodes) == 1:
         return row
     negative = {f"{name}_negative": value for name, value in _of_x(now.electrodes[0]).items()}
@@ -400,6 +418,7 @@ def summary(
     area, mass = cell.network.cross_section, geometry.active_mass
     sound = all(getattr(tally, name) <= LARGEST_IMBALANCE for name in BALANCES)
     charge, energy = (value / SECONDS_PER_HOUR if sound else None for value in (tally.charge, tally.energy))
+    closed = tally.first_law_mismatch <= LARGEST_MISMATCH
     return {
         "kind": geometry.kind,
         "stop": {
@@ -411,12 +430,14 @@ def summary(
         "capacity_mAh_g": _over(charge, mass),  # Ah/kg
         "energy_Wh_m2": _over(energy, area),
         "energy_Wh_kg_active": _over(energy, mass),
+        "heat_Wh_m2": _over(tally.heat / SECONDS_PER_HOUR if sound and closed else None, area),
         "mean_voltage_V": _mean_voltage(charge, energy, tally),
         "current_1C_A_m2": cell.capacity / SECONDS_PER_HOUR / area if current_1C is None else current_1C,
         "electrode_area_m2": area,
         "thickness_m": geometry.thickness,
         "active_disconnected_fraction": geometry.active_disconnected_fraction,
         **{name: getattr(tally, name) for name in BALANCES},
+        "first_law_mismatch_V": tally.first_law_mismatch,
         "cells": geometry.cells,
         "unknowns": cell.layout.size,
         "warnings": [*_failed_checks(tally), *_outside_ranges(cell, tally), *geometry.warnings],
@@ -449,6 +470,11 @@ def _failed_checks(tally: Tally) -> list[str]:
         found.append(
             f"the losses miss U - V by up to {tally.loss_mismatch:.1e} V, allowed is {LARGEST_MISMATCH:g} V: "
             "they are left empty in timeseries.csv there"
+        )
+    if tally.first_law_mismatch > LARGEST_MISMATCH:
+        found.append(
+            f"work and heat miss the energy released by up to {tally.first_law_mismatch:.1e} V of the current, allowed "
+            f"is {LARGEST_MISMATCH:g} V: heats are left empty in timeseries.csv there, and heat_Wh_m2 is null"
         )
     return found
 

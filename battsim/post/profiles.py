@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from battsim.models.cell.equations import Cell, Evaluation
 from battsim.models.cell.state import absolute_phi_s
+from battsim.post.heat import IN_PLANES, HeatPlanes, heat_sources
 from meshing.mesh import Mesh
 
 Floats = NDArray[np.float64]
@@ -24,9 +25,12 @@ PROFILE_COLUMNS = (
     *(f"{field}_{statistic}" for field in FIELDS for statistic in STATISTICS),
     "x_surface_mean",
     "reaction_A_m3",
+    *(f"heat_{name}_W_m3" for name in IN_PLANES),
+    "heat_W_m3",
 )
 """`depth_m` counts from the far side of the separator (half cell) or the negative collector (full cell);
-`reaction_A_m3` is the current per volume of the plane that leaves active material."""
+`reaction_A_m3` is the current per volume of the plane that leaves the active material in it, `heat_W_m3` the heat per
+volume of the plane and the sum of the columns before it; that of a counter electrode's reaction is in no plane."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +78,9 @@ class Profiles:
         electronic = _members(plane[network.electronic_cells], mesh.volume[network.electronic_cells])
         solid = _members(plane[network.solid_cells], network.solid_volume)
         self._members = dict(zip(FIELDS, (electrolyte, electrolyte, electronic, solid), strict=True))
-        self._plane_of_face = plane[network.electrolyte_cells][network.reactive.ionic]
+        self._plane_of_face = plane[network.solid_cells][network.reactive.solid]
         self._face_area = np.bincount(self._plane_of_face, network.reactive.area, self._n)
+        self._heat = HeatPlanes(cell, mesh)
 
     def rows(self, time: float, u: Floats, reference: float, evaluation: Evaluation) -> Iterator[dict[str, float]]:
         """One row of PROFILE_COLUMNS per plane, in the order of depth; NaN where a plane has nothing of the kind."""
@@ -84,8 +89,10 @@ class Profiles:
         table = [self._members[field].statistics(value, self._n) for field, value in zip(FIELDS, values, strict=True)]
         of_faces = evaluation.reaction.x_surface, evaluation.reaction.j
         surface, current = (np.bincount(self._plane_of_face, area * value, self._n) for value in of_faces)
+        of_planes = self._heat.of(heat_sources(self._cell, u, evaluation))
+        heat = np.array([of_planes[name] for name in IN_PLANES]) / self._volume
         with np.errstate(invalid="ignore"):  # no face: 0 / 0
-            columns = np.vstack([*table, surface / self._face_area, current / self._volume])
+            columns = np.vstack([*table, surface / self._face_area, current / self._volume, heat, heat.sum(axis=0)])
         for depth, row in zip(self._depth, columns.T, strict=True):
             yield dict(zip(PROFILE_COLUMNS, (time, float(depth), *map(float, row)), strict=True))
 

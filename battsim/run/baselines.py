@@ -10,15 +10,18 @@ from battsim.case import ResolvedCase
 from battsim.homogenise import BASELINES, Homogenised, homogenise, ladder
 from battsim.models.p2d.cell import P2DCell
 from battsim.models.resolved.half_cell import HalfCell
+from battsim.output.pybamm_module import write_pybamm_module
 from battsim.output.tables import TableWriter, read_table
 from battsim.post.gap import Curve, common_capacities, curve_of, gap, gap_rows, rungs
 from battsim.run.checkpoint import Inputs
-from battsim.run.p2d import run_cell
+from battsim.run.exchange import BPX_FILE, write_p2d_as_bpx
+from battsim.run.line import run_cell
 from battsim.run.protocol import Ended
 from battsim.run.sinks import Report
 from meshing.image import VoxelImage
 from meshing.mesh import Mesh
 
+PYBAMM_FILE = "p2d_image_pybamm.py"
 LADDER = "ladder"
 """Folder of the tables of rungs that are no baseline."""
 PAUSE_FREE = ("discharge", "charge")
@@ -66,6 +69,9 @@ def run_baselines(
             case, homogenised, folder, report, inputs, start, per_area, suffix=suffix, checkpoints=False
         )
         tables[rung] = folder / f"timeseries{suffix}.csv"
+        if names.get(rung) == "p2d_image":
+            write_p2d_as_bpx(results / BPX_FILE, case, parameters, per_area)
+            write_pybamm_module(results / PYBAMM_FILE, parameters, title=case.name, x_start=start[0], one_c=per_area)
     number = next((k for k, step in enumerate(case.protocol) if step.step in PAUSE_FREE), None)
     compared = {} if number is None else _compared(results, tables, number, one_c, cell)
     return {"homogenised": _as_json(found, ends), **compared}

@@ -29,6 +29,7 @@ from battsim.output.record import (
 )
 from battsim.output.tables import end_of_row
 from battsim.post.cell import STEPS_COLUMNS, ElectrodeState, Snapshot, Tally, timeseries_columns
+from battsim.post.heat import Heat
 from battsim.post.losses import Losses
 from battsim.post.profiles import PROFILE_COLUMNS
 from battsim.solvers.stepping import Standing
@@ -275,7 +276,7 @@ def _snapshot(content: Mapping[str, Any]) -> Snapshot:
     electrodes = tuple(ElectrodeState(**e | {"x_surface": _pair(e["x_surface"])}) for e in content["electrodes"])
     fields |= {"electrodes": electrodes, "c_e": _pair(content["c_e"])}
     fields |= {"losses": None if content["losses"] is None else Losses(**content["losses"])}
-    return Snapshot(**fields)
+    return Snapshot(**fields | {"heat": Heat(**content["heat"])})
 
 
 def _pair(content: Any) -> tuple[float, float]:

@@ -27,11 +27,11 @@ def p2d_parameters(case: P2DCase) -> P2DParameters:
     )
 
 
-def p2d_grid(case: P2DCase) -> P2DGrid:
-    """The grid that `[solver.p2d]` names."""
+def p2d_grid(case: P2DCase) -> P2DGrid | None:
+    """The grid that `[solver.p2d]` names; None where it names an accuracy instead."""
     points, radial = case.solver.p2d.points, case.solver.p2d.radial
-    assert points is not None
-    assert radial is not None
+    if points is None or radial is None:
+        return None
     negative = points[0] if len(points) == 3 else 1
     return P2DGrid(negative=negative, separator=points[-2], positive=points[-1], radial=radial)
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from battsim.case import P2DCase, active_materials, initial_stoichiometries
 from battsim.models.p2d.cell import P2DCell
-from battsim.models.p2d.elimination import ParticleElimination
-from battsim.models.p2d.places import LinePlaces
 from battsim.output import checkpoint as store
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.pictures import voltage_curve
 from battsim.output.tables import read_table
 from battsim.post.cell import Geometry, summary
-from battsim.post.profiles import Profiles
-from battsim.run.checkpoint import Inputs, Progress, progress_of
+from battsim.run.accuracy import as_exact, grid_for_accuracy
+from battsim.run.checkpoint import Inputs, progress_of
 from battsim.run.homogenised import p2d_grid, p2d_parameters
-from battsim.run.protocol import Ended, Run, RunCase, one_c_of, run_protocol
-from battsim.run.sinks import Report, open_sinks
+from battsim.run.line import run_cell
+from battsim.run.protocol import Ended, one_c_of
+from battsim.run.sinks import Report
 
 
 def run_p2d(
@@ -34,55 +34,24 @@ def run_p2d(
     NotConvergedError
         Where a solver gives up without a physical reason.
     """
-    parameters = p2d_parameters(case)
-    cell = P2DCell(parameters, p2d_grid(case))
+    parameters, found, error = p2d_parameters(case), p2d_grid(case), None
+    if found is None:
+        found, error = grid_for_accuracy(case, parameters, report, inputs)
+        case = as_exact(case)
+    cell = P2DCell(parameters, found)
     progress = None if checkpoint is None else progress_of(checkpoint)
     if checkpoint is not None:
         store.remove_after(checkpoint)
     start, one_c = initial_stoichiometries(case, active_materials(case)), one_c_of(case, cell)
     ended = run_cell(case, cell, results, report, inputs, start, one_c, progress=progress)
-    return p2d_summary(cell, ended, one_c)
+    grid = {"points": _points(cell), "radial": found.radial, "voltage_error_V": error}
+    return p2d_summary(cell, ended, one_c) | {"grid": grid}
 
 
-def run_cell(
-    case: RunCase,
-    cell: P2DCell,
-    results: Path,
-    report: Report,
-    inputs: Inputs,
-    start: tuple[float, ...],
-    one_c: float,
-    *,
-    progress: Progress | None = None,
-    suffix: str = "",
-    checkpoints: bool = True,
-) -> Ended:
-    """The end of a case's protocol in a homogenised cell; its tables are written on the way.
-
-    Parameters
-    ----------
-    start
-        Stoichiometry of each electrode.
-    one_c
-        What 1 C means, A.
-    suffix, checkpoints
-        As `open_sinks` takes them.
-    """
-    with ExitStack() as stack:
-        sinks = open_sinks(
-            results, stack, report, len(cell.electrodes), progress=progress, suffix=suffix, checkpoints=checkpoints
-        )
-        run = Run(
-            case,
-            inputs,
-            cell,
-            ParticleElimination(cell.network, cell.layout, cell.materials.salt),
-            Profiles(cell, cell.network.line),
-            LinePlaces(cell.network, cell.layout),
-            sinks,
-            one_c,
-        )
-        return run_protocol(run, start, progress)
+def _points(cell: P2DCell) -> list[int]:
+    """Cells of each layer in the order of the case file."""
+    line = cell.network.line
+    return [int(n) for n in np.bincount(line.phase, minlength=len(line.phases))]
 
 
 def p2d_summary(cell: P2DCell, ended: Ended, one_c: float) -> dict[str, Any]:

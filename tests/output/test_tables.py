@@ -44,7 +44,7 @@ def test_a_row_has_exactly_the_columns(tmp_path: Path, row: dict[str, float]) ->
 
 
 def test_columns_of_the_contract() -> None:
-    assert len(timeseries_columns(1)) == len(set(timeseries_columns(1))) == 20
+    assert len(timeseries_columns(1)) == len(set(timeseries_columns(1))) == 27
     assert sum(name.startswith("loss_") for name in timeseries_columns(1)) == 6
     assert {"dt_s", "newton_iterations", "linear_iterations", "residual", "lithium_imbalance"} <= set(STEPS_COLUMNS)
 

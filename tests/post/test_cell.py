@@ -18,12 +18,14 @@ from battsim.post.cell import (
     timeseries_row,
 )
 from battsim.post.geometry import mesh_geometry
+from battsim.post.heat import HEATS, Heat
 
 CONTRACT = (
     "time_s, step, current_A_m2, voltage_V, capacity_Ah_m2, energy_Wh_m2, soc, c_e_min_mol_m3, c_e_max_mol_m3, "
     "x_surf_min, x_surf_max, x_mean, x_outside_fit_share, temperature_K, loss_electrolyte_ohmic_V, "
     "loss_electrolyte_concentration_V, loss_kinetics_V, loss_solid_diffusion_V, loss_electronic_V, loss_counter_V"
 )
+HEAT = [*(f"heat_{name}_W_m2" for name in HEATS), "heat_W_m2"]
 SUMMARY = {
     *("kind", "stop", "capacity_Ah_m2", "capacity_mAh_g", "energy_Wh_m2", "energy_Wh_kg_active", "mean_voltage_V"),
     *("current_1C_A_m2", "electrode_area_m2", "thickness_m", "active_disconnected_fraction", "lithium_imbalance"),
@@ -33,7 +35,9 @@ SUMMARY = {
 
 def state_at(time, current, voltage, lithium=1.0):
     electrode = ElectrodeState(1.0, lithium, 0.5, (0.5, 0.5), 0.0)
-    return Snapshot(time, current, voltage, (electrode,), 1.0, (1000.0, 1000.0), 0.0, None, None)
+    work = current * voltage
+    heat = Heat(0.1 * current**2, 0.0, 0.0, 0.0, -0.2 * voltage, 0.0, work, 0.1 * current**2 - 0.2 * voltage + work)
+    return Snapshot(time, current, voltage, (electrode,), 1.0, (1000.0, 1000.0), 0.0, None, None, heat)
 
 
 def tallied(current, n=100, end=10.0):
@@ -68,7 +72,10 @@ def run(half_cell):
 
 def test_columns_are_those_of_the_contract(run):
     cell, _, _, rows = run
-    assert ", ".join(timeseries_columns(1)) == CONTRACT
+    fixed = CONTRACT.split(", ")
+    assert [*timeseries_columns(1)] == [*fixed, *HEAT]
+    assert timeseries_columns(2)[: len(fixed)] == tuple(fixed)
+    assert set(timeseries_columns(1)) < set(timeseries_columns(2))
     number, now, tally, step = rows[1]
     assert tuple(timeseries_row(cell, number, now, tally)) == timeseries_columns(1)
     assert tuple(steps_row(cell, number, step, now, 1.0)) == STEPS_COLUMNS
@@ -106,6 +113,37 @@ def test_losses_that_do_not_sum_up_are_not_written(run):
     assert all(row[name] is None for name in row if name.startswith("loss_"))
     noted = advance(tally, replace(wrong, time=tally.now.time + 1.0), 1.0)
     assert any("losses miss U - V by up to 1.0e-05 V" in text for text in found(cell, mesh, noted)["warnings"])
+
+
+def test_heats_are_written_at_rest_too_and_sum_up(run):
+    cell, mesh, tally, rows = run
+    area, given_off, before = cell.network.cross_section, 0.0, None
+    for number, now, sums, step in rows:
+        row = timeseries_row(cell, number, now, sums)
+        *parts, total = (row[name] for name in HEAT)
+        assert total == pytest.approx(sum(parts), rel=1e-12)
+        assert row["heat_reaction_W_m2"] > 0.0
+        assert row["heat_mixing_W_m2"] > 0.0
+        work = row["voltage_V"] * row["current_A_m2"]
+        assert work + total == pytest.approx(now.heat.release / area, abs=1e-9 * cell.capacity / 3600.0 / area)
+        given_off += 0.0 if step is None else 0.5 * (total + before) * step.dt
+        before = total
+    assert found(cell, mesh, tally)["first_law_mismatch_V"] < 1e-9
+    assert found(cell, mesh, tally)["heat_Wh_m2"] == pytest.approx(given_off / 3600.0, rel=1e-12)
+
+
+def test_heats_that_miss_the_first_law_are_not_written(run):
+    cell, mesh, tally, _ = run
+    now, scale = tally.now, tally.current_scale
+    wrong = replace(now, heat=replace(now.heat, mixing=now.heat.mixing + 1e-5 * scale))
+    row = timeseries_row(cell, 2, wrong, tally)
+    assert [row[name] for name in HEAT] == [None] * len(HEAT)
+    noted = found(cell, mesh, begin(wrong, scale, tally))
+    assert any("work and heat miss the energy released by up to 1.0e-05 V" in text for text in noted["warnings"])
+    assert noted["first_law_mismatch_V"] == pytest.approx(1e-5, rel=1e-6)
+    assert noted["heat_Wh_m2"] is None
+    assert noted["energy_Wh_m2"] is not None
+    assert not [text for text in found(cell, mesh, tally)["warnings"] if "heat" in text]
 
 
 def found(cell, mesh, tally, **changes):
@@ -156,6 +194,7 @@ def test_charge_of_a_constant_current_and_energy_of_a_straight_voltage_are_exact
     tally = tallied(lambda _: 2.0, n=7)
     assert tally.charge == pytest.approx(20.0, rel=1e-14)
     assert tally.energy == pytest.approx(2.0 * 10.0 * 3.5, rel=1e-14)
+    assert tally.heat == pytest.approx((0.1 * 4.0 - 0.2 * 3.5) * 10.0, rel=1e-14)
 
 
 def test_charge_of_a_varying_current_is_of_second_order():

@@ -289,8 +289,6 @@ class CellProblem:
 
 
 def _share_to_zero(value: Floats, change: Floats) -> float:
-    """Share of the change that brings no value closer to zero than a tenth of itself."""
-    falling = change < 0.0
-    if not falling.any():
-        return 1.0
-    return float(np.min(NEAREST_TO_EMPTY * value[falling] / -change[falling]))
+    """Share of the change, at least, that brings no value closer to zero than a tenth of itself."""
+    fastest = float(np.max(-change / value, initial=0.0))
+    return NEAREST_TO_EMPTY / fastest if fastest > NEAREST_TO_EMPTY else 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from battsim.materials.types import ActiveMaterial
 from battsim.models.cell.network import CellMaterials
@@ -111,4 +111,4 @@ class P2DGrid:
     separator: int = 20
     positive: int = 40
     radial: int = 40
-    surface_ratio: float = field(default=0.2)
+    surface_ratio: float = 0.1
