@@ -169,7 +169,7 @@ def test_init_keeps_what_is_there(tmp_path: Path) -> None:
     refused(battsim("init", tmp_path), 2, "has a case.toml already", "name another directory")
     assert (tmp_path / "case.toml").read_text() == "mine"
     refused(battsim("init", tmp_path / "case.toml"), 2, "is a file")
-    refused(battsim("init", tmp_path / "b", "--template", "full-cell"), 2, "full-cell", "half-cell, tortuosity")
+    refused(battsim("init", tmp_path / "b", "--template", "full-cell"), 2, "full-cell", "half-cell, p2d, tortuosity")
     assert not (tmp_path / "b").exists()
 
 
@@ -191,8 +191,8 @@ def test_validate_says_what_it_found(case: Path) -> None:
         ('"1 C"', '"fast"', 3, ['protocol.0.rate = "fast"', '"C/5"']),
         ('"1 C"', '"5000 C"', 5, ["protocol.0.rate = 5000 C", "beyond 1000 C"]),
         ("soc = 1.0", "soc = 1.0\nvoltage = 4.2", 3, ["initial", "soc and voltage"]),
-        ('kind = "resolved"', 'kind = "p2d"', 3, ['model.kind = "p2d" is not available in this version']),
-        ('step = "discharge"', 'step = "hold"', 3, ['protocol.0.step = "hold" is not available']),
+        ('kind = "resolved"', 'kind = "p2d"', 3, ['image: is not used by model.kind = "p2d"']),
+        ('step = "discharge"', 'step = "hold"', 3, ["protocol.0 is a hold, which takes no rate"]),
         ("schema = 1", "schema == 1", 3, ["not valid TOML", "line 5"]),
     ],
 )

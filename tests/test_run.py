@@ -16,7 +16,7 @@ import tifffile
 
 from battsim.case import Case, load_case, read_case
 from battsim.constants import FARADAY
-from battsim.errors import CaseError, NotConvergedError
+from battsim.errors import CaseError, ImpossibleError, NotConvergedError
 from battsim.materials.charge import stoichiometry_at_voltage
 from battsim.materials.library import active_material, electrolyte
 from battsim.materials.types import open_circuit
@@ -397,11 +397,15 @@ def test_whichever_end_comes_first(tmp_path: Path, until: dict[str, str], reason
         assert ran.voltage[-1] == pytest.approx(4.21, abs=1e-9)
 
 
-def test_a_limit_that_is_passed_already_ends_the_step_at_once(tmp_path: Path) -> None:
-    protocol = [{"step": "discharge", "rate": "1 C", "until": {"voltage": "4.3 V"}}, DISCHARGE]
-    ran = run(tmp_path, protocol=protocol)
-    assert ran.summary["stop"] == {"reason": "time", "step": 1, "time_s": 20.0, "message": None}
-    assert ran.series["step"].tolist()[:2] == [0.0, 1.0]
+@pytest.mark.parametrize("until", ["4.3 V", "3.95 V"])
+def test_a_step_whose_limit_is_passed_already_cannot_begin(tmp_path: Path, until: str) -> None:
+    # 4.3 V is above the open circuit, which the case tells; 3.95 V is met by the current's own losses alone
+    protocol = [
+        {"step": "discharge", "rate": "1 C", "until": {"time": "20 s"}},
+        {"step": "discharge", "rate": "20 C", "until": {"voltage": until}},
+    ]
+    with pytest.raises(ImpossibleError, match=r"protocol\.1: this discharge cannot begin: .* past until\.voltage"):
+        run(tmp_path, protocol=protocol)
 
 
 def test_discharge_rest_and_charge(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ LARGEST_POTENTIAL = 20.0
 FULL = 1e-13
 """Distance of a surface from empty or full that round-off leaves."""
 RELATIVE_TOLERANCE = 1e-12
+LAST_STEP = 1e-7
+"""Relative size of a Newton step after which none is needed: the error that it leaves is of the order of its square."""
 NOISE = 1e-12
 """Round-off of j relative to i0: potentials of volts carry 1e-15 V, times f."""
 
@@ -85,7 +87,7 @@ class HalfCellDrops:
     beta: Floats
     dbeta: Floats
 
-    def at(self, faces: NDArray[np.intp]) -> HalfCellDrops:
+    def at(self, faces: NDArray[np.bool_]) -> HalfCellDrops:
         """The drops of some of the faces."""
         return HalfCellDrops(**{field.name: getattr(self, field.name)[faces] for field in fields(self)})
 
@@ -121,7 +123,7 @@ class CellValues:
     c_e: Floats
     dphi: Floats
 
-    def at(self, faces: NDArray[np.intp]) -> CellValues:
+    def at(self, faces: NDArray[np.bool_]) -> CellValues:
         """The values at some of the faces."""
         return CellValues(self.x[faces], self.c_e[faces], self.dphi[faces])
 
@@ -262,11 +264,16 @@ def _bracketed_root(
         newton = j_old - m.G / m.dG_dj
         safe = (newton >= low[todo]) & (newton <= high[todo]) & (m.dG_dj > 0.0)
         j_new = np.where(safe, newton, 0.5 * (low[todo] + high[todo]))
-        tolerance = RELATIVE_TOLERANCE * np.abs(j_new) + NOISE * m.surface.i0
+        noise = NOISE * m.surface.i0
+        tolerance, change = RELATIVE_TOLERANCE * np.abs(j_new) + noise, np.abs(j_new - j_old)
         j[todo] = j_new
-        open_faces = (np.abs(j_new - j_old) > tolerance) & (high[todo] - low[todo] > tolerance)
+        # Newton's next step would be as small as the square of this one
+        done = (change <= tolerance) | (safe & (change <= LAST_STEP * np.abs(j_new) + noise))
+        open_faces = ~done & (high[todo] - low[todo] > tolerance)
+        if open_faces.all():
+            continue
         todo = todo[open_faces]
-        here, values = drops.at(todo), cells.at(todo)
+        here, values = here.at(open_faces), values.at(open_faces)
     converged = np.ones(j.size, dtype=bool)
     converged[todo] = False
     return j, converged

@@ -305,6 +305,10 @@ def test_a_face_is_shared_by_distance_and_a_reaction_belongs_to_the_active_cell(
     np.testing.assert_allclose(of_planes["electronic"][6:], i**2 * 1e-6 / 0.1 * area, rtol=1e-6)
     for name in ("reaction", "entropic", "mixing"):
         assert np.flatnonzero(of_planes[name]).tolist() == [6], name
+    rows = list(Profiles(cell, mesh).rows(0.0, start.u, start.reference, start.evaluation))
+    at_surface = [(row["reaction_A_m3"], row["x_surface_mean"]) for row in rows]
+    assert at_surface[6] == pytest.approx((-i / 1e-6, start.evaluation.reaction.x_surface[0]), rel=1e-7)
+    assert {current for current, _ in at_surface[:6] + at_surface[7:]} == {0.0}
 
 
 def test_past_the_fitted_range_the_law_still_closes(half_cell):
