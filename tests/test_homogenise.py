@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
+from battsim.errors import ImpossibleError
 from battsim.homogenise import BASELINES, homogenise, ladder
 from battsim.materials.closures import constant
 from battsim.materials.library import active_material, counter_electrode, electrolyte
@@ -141,6 +142,13 @@ def test_the_gap_to_the_resolved_cell_vanishes_with_the_size_of_the_structure():
     )
     assert coarse > 4.0 * fine
     assert fine < 3e-4
+
+
+def test_a_current_that_no_surface_passes_is_impossible():
+    """Half a voxel of 2 um with D_s = 4e-15 m2/s fills the surface before it passes 60 A/m2 of electrode."""
+    b = built(laminate(8e-6, 2e-6), 2e-6, parameters(4e-15))
+    with pytest.raises(ImpossibleError, match=r"solid saturation, the surface is full .* finer voxels"):
+        discharged(b.cell, BlockSolver(b.cell.networks, SWEEP_ORDER, cycles=CYCLES), 60.0, 10.0)
 
 
 def test_the_image_based_cell_is_a_module_for_pybamm(tmp_path: Path, monkeypatch):

@@ -13,7 +13,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from battsim.errors import NotConvergedError
+from battsim.errors import ImpossibleError, NotConvergedError
 from battsim.solvers.bdf import error_factor, extrapolate, implicit_rate
 from battsim.solvers.newton import E, LinearSolver, NewtonResult, RootFinder, find_root
 from battsim.solvers.stepping import Controlled, IntegrationSettings, Limits, Standing, Step, TransientModel
@@ -82,10 +82,19 @@ def consistent_start(
 
     Raises
     ------
+    ImpossibleError
+        Where no potentials fit since surfaces are at a physical end.
     NotConvergedError
-        Where no potentials fit.
+        Where no potentials fit without such a reason.
     """
     result = find_root(model.problem(0.0, u, reference, control), u, linear, settings.newton)
+    end = None if result.converged else model.exhausted(result.u, result.evaluation)
+    if end is not None:
+        raise ImpossibleError(
+            f"no potentials fit the concentrations at the start under {control.kind} {control.value:.6g}: {end[0]}, "
+            f"{end[1]}; such a current passes no surface: lower the rate, or use finer voxels where the diffusion across "
+            "half a voxel is the limit"
+        )
     if not result.converged:
         raise NotConvergedError(
             f"no potentials fit the initial concentrations under {control.kind} {control.value:.6g}: {result.status}; "
@@ -399,8 +408,8 @@ def _physical_end(stretch: _Stretch[E], standing: Standing, tries: _Tries) -> St
     if end is None:
         raise NotConvergedError(
             f"at t = {time:.6g} s, after {standing.steps} steps, no step of {stretch.settings.smallest_step:g} s or "
-            f"more converges ({tries.trouble}); raise [solver] time_rtol, or check the materials' fitted ranges "
-            "against this rate"
+            f"more converges ({tries.trouble}); {_advice(tries)}check the materials' fitted "
+            "ranges against this rate"
         )
     return Step(
         time=time,
@@ -421,3 +430,8 @@ def _physical_end(stretch: _Stretch[E], standing: Standing, tries: _Tries) -> St
         place=end[1],
         standing=standing,
     )
+
+
+def _advice(tries: _Tries) -> str:
+    """What to try: a looser tolerance helps where steps were too inaccurate, not where they did not converge."""
+    return "raise [solver] time_rtol, or " if tries.rejected > tries.failed else ""
