@@ -91,9 +91,9 @@ def consistent_start(
     end = None if result.converged else model.exhausted(result.u, result.evaluation)
     if end is not None:
         raise ImpossibleError(
-            f"no potentials fit the concentrations at the start under {control.kind} {control.value:.6g}: {end[0]}, "
-            f"{end[1]}; such a current passes no surface: lower the rate, or use finer voxels where the diffusion across "
-            "half a voxel is the limit"
+            f"no potentials fit the concentrations at the start under {control.kind} {control.value:.6g}: "
+            f"{end[0]}, {end[1]}; such a current passes no surface: lower the rate, or use finer voxels where the "
+            "diffusion across half a voxel is the limit"
         )
     if not result.converged:
         raise NotConvergedError(
