@@ -75,14 +75,51 @@ def voxel_mesh(
         Where `inside` is no phase of the mesh, a layer has no thickness, or the cells outnumber 32-bit indices.
     """
     phases = image.phases if not layers or layer_phase in image.phases else (*image.phases, layer_phase)
-    _check(image, layers, phases, inside)
+    _check(layers, phases, inside)
     labels = image.labels
     if layers:
         front = np.full((len(layers), *image.shape[1:]), phases.index(layer_phase), np.uint8)
         labels = np.concatenate([front, labels])
-    sizes = _cell_sizes(image, layers)
+    planes = range(len(layers), labels.shape[0])
+    surfaces = () if inside is None else (Surface(inside, planes, image.voxel_size),)
+    return grid_mesh(labels, _cell_sizes(image, layers), phases, surfaces)
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A phase whose surface is wanted, the planes of the image that it lies in, and the voxels' edges there (m)."""
+
+    inside: str
+    planes: range
+    voxel_size: tuple[float, float, float]
+
+
+def grid_mesh(
+    labels: NDArray[np.uint8], sizes: Sequence[Floats], phases: tuple[str, ...], surfaces: Sequence[Surface] = ()
+) -> Mesh:
+    """Cells in C order on a grid of planes, faces ordered by axis, with interfaces of the given surfaces.
+
+    Parameters
+    ----------
+    labels
+        Index into `phases`, shape (nx, ny, nz).
+    sizes
+        Edges of the cells along x, y and z, shapes (nx,), (ny,), (nz,), m.
+    surfaces
+        Each within planes of voxels of one size; it ends where those end.
+
+    Raises
+    ------
+    MeshError
+        Where the cells outnumber 32-bit indices.
+    """
+    if labels.size > np.iinfo(np.int32).max:
+        raise MeshError(
+            f"{labels.size} cells are more than the {np.iinfo(np.int32).max} that 32-bit indices can name; "
+            f"crop or coarsen the image, {' x '.join(map(str, labels.shape))} voxels with all layers"
+        )
     faces = _faces(labels.shape, sizes)
-    surface = None if inside is None else _surface(labels, phases, inside, faces, image.voxel_size, len(layers))
+    found = [_surface(labels == phases.index(surface.inside), surface, faces) for surface in surfaces]
     return Mesh(
         phases=phases,
         phase=labels.ravel(),
@@ -94,13 +131,13 @@ def voxel_mesh(
         owner_distance=faces.owner_distance,
         neighbour_distance=faces.neighbour_distance,
         patches=_patches(labels.shape, sizes),
-        interfaces=() if surface is None else _split(surface, labels.ravel(), phases),
+        interfaces=tuple(pair for surface in found for pair in _split(surface, labels.ravel(), phases)),
         position=_grid([np.arange(size.size, dtype=np.int32) for size in sizes]),
         grid_shape=(labels.shape[0], labels.shape[1], labels.shape[2]),
     )
 
 
-def _check(image: VoxelImage, layers: Sequence[float], phases: tuple[str, ...], inside: str | None) -> None:
+def _check(layers: Sequence[float], phases: tuple[str, ...], inside: str | None) -> None:
     if inside is not None and inside not in phases:
         raise MeshError(
             f"the surface of phase '{inside}' is asked for, but the mesh has the phases {', '.join(phases)}; "
@@ -108,12 +145,6 @@ def _check(image: VoxelImage, layers: Sequence[float], phases: tuple[str, ...], 
         )
     if not all(0 < thickness < np.inf for thickness in layers):
         raise MeshError(f"every layer needs a thickness above 0 m, not {tuple(layers)}")
-    n_cells = (image.shape[0] + len(layers)) * image.shape[1] * image.shape[2]
-    if n_cells > np.iinfo(np.int32).max:
-        raise MeshError(
-            f"{n_cells} cells are more than the {np.iinfo(np.int32).max} that 32-bit indices can name; "
-            f"crop or coarsen the image of {image.shape} voxels"
-        )
 
 
 def _cell_sizes(image: VoxelImage, layers: Sequence[float]) -> list[Floats]:
@@ -146,7 +177,7 @@ class _Faces:
     start: tuple[int, ...]
 
 
-def _faces(shape: tuple[int, ...], sizes: list[Floats]) -> _Faces:
+def _faces(shape: tuple[int, ...], sizes: Sequence[Floats]) -> _Faces:
     cells = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
     face_shapes = [tuple(n - (k == axis) for k, n in enumerate(shape)) for axis in range(3)]
     start = (0, *(int(n) for n in np.cumsum([np.prod(face_shape) for face_shape in face_shapes])))
@@ -175,7 +206,7 @@ def _pair(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     return low, high
 
 
-def _patches(shape: tuple[int, ...], sizes: list[Floats]) -> dict[str, Patch]:
+def _patches(shape: tuple[int, ...], sizes: Sequence[Floats]) -> dict[str, Patch]:
     cells = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
     patches = {}
     for axis, letter in enumerate(AXES):
@@ -187,29 +218,18 @@ def _patches(shape: tuple[int, ...], sizes: list[Floats]) -> dict[str, Patch]:
     return patches
 
 
-def _surface(
-    labels: NDArray[np.uint8],
-    phases: tuple[str, ...],
-    inside: str,
-    faces: _Faces,
-    voxel_size: tuple[float, float, float],
-    n_layers: int,
-) -> Interface:
+def _surface(within: NDArray[np.bool_], surface: Surface, faces: _Faces) -> Interface:
     """All faces between `inside`, first, and any other phase; areas and distances scaled by abs(n_a)."""
-    within = labels == phases.index(inside)
     changes = [np.flatnonzero(within[low] != within[high]) for low, high in map(_pair, range(3))]
     axis = np.repeat(np.arange(3, dtype=np.int8), [found.size for found in changes])
     here = np.concatenate([found + begin for found, begin in zip(changes, faces.start, strict=False)])
     owner, neighbour = faces.owner[here], faces.neighbour[here]
-    solid, shift = within, 0
-    if n_layers:
-        solid = np.concatenate([np.broadcast_to(within[:1], (PADDING, *within.shape[1:])), within[n_layers:]])
-        shift = (PADDING - n_layers) * within.shape[1] * within.shape[2]
-    cosine = face_cosines(solid, voxel_size, owner + shift, neighbour + shift, axis).cosine
+    solid, shift = _padded(within, surface.planes)
+    cosine = face_cosines(solid, surface.voxel_size, owner + shift, neighbour + shift, axis).cosine
     owner_first = within.ravel()[owner]
     near, far = faces.owner_distance[here] * cosine, faces.neighbour_distance[here] * cosine
     return Interface(
-        phases=(inside, "any other"),
+        phases=(surface.inside, "any other"),
         first=np.where(owner_first, owner, neighbour),
         second=np.where(owner_first, neighbour, owner),
         area=faces.area[here] * cosine,
@@ -217,6 +237,18 @@ def _surface(
         second_distance=np.where(owner_first, far, near),
         cosine=cosine,
     )
+
+
+def _padded(within: NDArray[np.bool_], planes: range) -> tuple[NDArray[np.bool_], int]:
+    """Some planes, with PADDING copies of the next one on either side where there is one; the shift of flat indices."""
+    start, stop = planes.start, planes.stop
+    parts, before = [within[start:stop]], 0
+    if start > 0:
+        parts, before = [np.broadcast_to(within[start - 1], (PADDING, *within.shape[1:])), *parts], PADDING
+    if stop < within.shape[0]:
+        parts.append(np.broadcast_to(within[stop], (PADDING, *within.shape[1:])))
+    solid = within if len(parts) == 1 else np.concatenate(parts)
+    return solid, (before - start) * within.shape[1] * within.shape[2]
 
 
 def _split(surface: Interface, phase: NDArray[np.uint8], phases: tuple[str, ...]) -> tuple[Interface, ...]:

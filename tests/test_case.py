@@ -421,10 +421,14 @@ REFUSED = [
     ("electrode", {}, ['electrode: is not used by model.kind = "resolved"', "delete the table"]),
     ("solver.p2d", {"radial": 40}, ["solver.p2d: unknown key"]),
     # understood, and not there yet
-    ("model.cell", "full", ['model.cell = "full" on images is not available in this version; use']),
+    (
+        "model.cell",
+        "full",
+        ["image: a full cell has one in each electrode; move it to [negative.image]", 'cell = "half"'],
+    ),
     ("model.baseline", 1, ["model.baseline = 1: must be true or false"]),
     ("materials.active", "cell.json", ["BPX", "not available in this version; use"]),
-    ("negative", {}, ["[negative] is not available in this version; use"]),
+    ("negative", {}, ["negative: is no part of a half cell, which has [image] and [materials]", 'cell = "full"']),
 ]
 
 

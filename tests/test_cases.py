@@ -235,6 +235,10 @@ def test_expected(finished: Runner, name: str, check: Check) -> None:
         assert not holds(replace(check, value=wrong, atol=check.tolerance, rtol=None), value)
 
 
+SEEDS = {"p2d-chen2020": None, "full-cell": {"negative.image": 1, "positive.image": 2}}
+"""Of cases without a recipe, or with more than one."""
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_answer_and_the_record(finished: Runner, name: str) -> None:
     run = finished(name)
@@ -244,7 +248,7 @@ def test_the_answer_and_the_record(finished: Runner, name: str) -> None:
     record = run.json("run.json")
     assert state_of(run.results) == record["state"] == "done"
     assert record["error"] is None
-    assert record["seed"] == (None if name == "p2d-chen2020" else 1)  # without a recipe there is none
+    assert record["seed"] == SEEDS.get(name, 1)
     assert record["inputs"] == {"case.toml": hashlib.sha256((CASES[name] / "case.toml").read_bytes()).hexdigest()}
     assert 0.0 < record["wall_s"] < 600.0
     assert record["peak_memory_bytes"] > 2**20
@@ -278,7 +282,12 @@ BASELINES = {
     *("gap.csv", "p2d_image.bpx.json", "p2d_image_pybamm.py"),
     *("gap.png", "ladder.png", "profiles.png"),
 }
+STACK = CURVES | {
+    *("microstructure.json", "fields/negative/fields.pvd", "fields/positive/fields.pvd"),
+    *("sections_negative.png", "sections_positive.png"),
+}
 OWN_FILES = {
+    "full-cell": STACK,
     "half-cell": RESOLVED,
     "baseline-gap": RESOLVED | BASELINES,
     "p2d-chen2020": CURVES,

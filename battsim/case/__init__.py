@@ -1,6 +1,7 @@
 """The case file, checked: nothing derived, no numerics, SI after loading."""
 
 from battsim.case.active import active_material, active_materials, chosen_material
+from battsim.case.full import CellCase, FullCellCase, ImageElectrode, images_of
 from battsim.case.image import Generate, Image
 from battsim.case.load import CASE_FILE, files_of, load_case, read_case
 from battsim.case.materials import Binder, Materials, OwnActive, Separator
@@ -13,10 +14,13 @@ __all__ = [
     "CASE_FILE",
     "Binder",
     "Case",
+    "CellCase",
+    "FullCellCase",
     "Generate",
     "Grid",
     "Image",
     "ImageCase",
+    "ImageElectrode",
     "Initial",
     "Materials",
     "Output",
@@ -36,6 +40,7 @@ __all__ = [
     "active_materials",
     "chosen_material",
     "files_of",
+    "images_of",
     "initial_stoichiometries",
     "load_case",
     "read_case",

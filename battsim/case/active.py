@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from battsim.case.full import FullCellCase
 from battsim.case.materials import Curve, Expression, OwnActive
 from battsim.case.p2d import P2DCase
 from battsim.case.schema import Case, ResolvedCase
@@ -19,6 +20,8 @@ def chosen_materials(case: Case) -> dict[str, str | OwnActive]:
         return {"materials.active": case.materials.active}
     if isinstance(case, P2DCase):
         return {f"{name}.material": electrode.material for name, electrode in case.electrodes.items()}
+    if isinstance(case, FullCellCase):
+        return {f"{name}.materials.active": each.materials.active for name, each in case.electrodes.items()}
     return {}
 
 

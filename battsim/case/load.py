@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from battsim.case.active import chosen_materials
+from battsim.case.full import FullCellCase, images_of, misplaced
 from battsim.case.materials import Curve, OwnActive
 from battsim.case.messages import explain, join, shown, suggest
 from battsim.case.p2d import P2DCase
 from battsim.case.rules import check_start, problems, refuse_absurd
-from battsim.case.schema import Case, ImageCase, ResolvedCase, TortuosityCase
+from battsim.case.schema import Case, ResolvedCase, TortuosityCase
 from battsim.case.unavailable import not_available
 from battsim.errors import CaseError, InputError
 
@@ -61,7 +62,7 @@ def read_case(data: dict[str, Any], directory: Path, *, allow_outside: bool = Fa
 
 def files_of(case: Case) -> dict[str, str]:
     """Every file that the case names, by the dotted path of its key."""
-    image = {"image.file": case.image.file} if isinstance(case, ImageCase) and case.image.file is not None else {}
+    images = {f"{key}.file": image.file for key, image in images_of(case).items() if image.file is not None}
     curves = {
         f"{key}.{name}.file": curve.file
         for key, chosen in chosen_materials(case).items()
@@ -69,7 +70,7 @@ def files_of(case: Case) -> dict[str, str]:
         for name, curve in (("ocp", chosen.ocp), ("entropic", chosen.entropic))
         if isinstance(curve, Curve) and curve.file is not None
     }
-    return image | curves
+    return images | curves
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -107,14 +108,19 @@ def _kind_of(data: dict[str, Any], file: str) -> type[Case]:
     kind = model["kind"]
     if not isinstance(kind, str) or kind not in KINDS:
         raise CaseError(join(file, [f"model.kind = {shown(kind)} is not allowed; {suggest(kind, KINDS)}"]))
-    return KINDS[kind]
+    return FullCellCase if kind == "resolved" and model.get("cell") == "full" else KINDS[kind]
 
 
 def _other_kinds_tables(data: dict[str, Any], model: type[Case]) -> Iterator[str]:
     """Tables that exist, but would have no effect on this kind of case."""
     kind = data["model"]["kind"]
     for table in data:
-        if table not in model.model_fields and any(table in other.model_fields for other in KINDS.values()):
+        if table in model.model_fields or not any(table in other.model_fields for other in KINDS.values()):
+            continue
+        told = misplaced(table, model)
+        if told is not None:
+            yield told
+        else:
             yield f'{table}: is not used by model.kind = "{kind}"; delete the table'
 
 
@@ -136,7 +142,7 @@ def _require_files(case: Case, file: str) -> None:
     """InputError for the first file that the case names and that is not there."""
     for key, name in files_of(case).items():
         place = case.locate(name)
-        slices = key == "image.file" and place.is_dir()
+        slices = key.endswith("image.file") and place.is_dir()
         if not (place.is_file() or slices):
             what = "is a directory, not a file" if place.is_dir() else "does not exist"
             raise InputError(

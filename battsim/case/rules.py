@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from battsim.case.active import active_materials, chosen_materials
+from battsim.case.full import CellCase, FullCellCase, images_of
+from battsim.case.image import Image
 from battsim.case.materials import OwnActive
 from battsim.case.messages import shown, suggest
 from battsim.case.p2d import LAYERS, P2DCase, Stoichiometries
@@ -19,11 +21,12 @@ HIGHEST = {"rate": (1000.0, "C"), "current": (1e6, "A/m2"), "power": (1e7, "W/m2
 
 def problems(case: Case) -> Iterator[str]:
     """Contradictions between keys, one line each."""
-    if isinstance(case, ResolvedCase):
-        yield from _image_problems(case)
+    if isinstance(case, ResolvedCase | FullCellCase):
+        for key, image in images_of(case).items():
+            yield from _image_problems(key, image)
     if isinstance(case, P2DCase):
         yield from _cell_problems(case)
-    if isinstance(case, ResolvedCase | P2DCase):
+    if isinstance(case, CellCase):
         yield from _material_problems(case)
         if len(set(case.output.fields)) != len(case.output.fields):
             yield f"output.fields = {shown(case.output.fields)} repeats a field; name each once"
@@ -35,7 +38,7 @@ def problems(case: Case) -> Iterator[str]:
 
 def refuse_absurd(case: Case, file: str) -> None:
     """ImpossibleError for a current or power that no cell survives for the length of a time step."""
-    for number, step in enumerate(case.protocol if isinstance(case, ResolvedCase | P2DCase) else ()):
+    for number, step in enumerate(case.protocol if isinstance(case, CellCase) else ()):
         for key, (highest, unit) in HIGHEST.items():
             value = getattr(step, key)
             if value is not None and value > highest:
@@ -55,7 +58,7 @@ def check_start(case: Case, file: str) -> None:
     ImpossibleError
         Where the first step with a current cannot begin.
     """
-    if not isinstance(case, ResolvedCase | P2DCase):
+    if not isinstance(case, CellCase):
         return
     try:
         materials = active_materials(case)
@@ -63,7 +66,7 @@ def check_start(case: Case, file: str) -> None:
     except (CaseError, InputError) as error:
         raise type(error)(f"{file}: {error}") from None
     voltage = open_circuit_voltage(materials, x, case.conditions.temperature)
-    if voltage <= 0.0 and isinstance(case, P2DCase) and case.model.cell == "full":
+    if voltage <= 0.0 and case.model.cell == "full":
         raise CaseError(
             f"{file}: [positive] is at {voltage:.3f} V against [negative] at the start; the positive electrode is the "
             "one of higher potential: exchange the two tables, or correct [initial]"
@@ -71,7 +74,7 @@ def check_start(case: Case, file: str) -> None:
     _refuse_to_begin(case, voltage, file)
 
 
-def _refuse_to_begin(case: ResolvedCase | P2DCase, voltage: float, file: str) -> None:
+def _refuse_to_begin(case: CellCase, voltage: float, file: str) -> None:
     """ImpossibleError where the first step after the rests would end before it begins: its limit is passed already."""
     number, step = next(((n, s) for n, s in enumerate(case.protocol) if s.step != "rest"), (0, case.protocol[0]))
     limit = step.until.voltage
@@ -86,22 +89,22 @@ def _refuse_to_begin(case: ResolvedCase | P2DCase, voltage: float, file: str) ->
     )
 
 
-def _image_problems(case: ResolvedCase) -> Iterator[str]:
-    """A half cell needs its phases by their names, and a direction."""
-    known = ("pore", "active", "binder")
+def _image_problems(key: str, image: Image) -> Iterator[str]:
+    """An electrode needs its phases by their names, and a direction; `key` is the path of the image's table."""
+    known, owner = ("pore", "active", "binder"), "a half cell" if key == "image" else "an electrode"
     for name in ("pore", "active"):
-        if name not in case.image.phases:
+        if name not in image.phases:
             yield (
-                f"image.labels.{name}: is required and missing; a half cell needs pore and active, "
+                f"{key}.labels.{name}: is required and missing; {owner} needs pore and active, "
                 "such as labels = { pore = 0, active = 1 }"
             )
-    for name in case.image.phases:
+    for name in image.phases:
         if name not in known:
-            hint = f"{suggest(name, known)}; or list its value in image.ignore"
-            yield f"image.labels.{name}: is no phase of a half cell; {hint}"
-    if case.image.file is not None and "through_plane" not in case.image.model_fields_set:
+            hint = f"{suggest(name, known)}; or list its value in {key}.ignore"
+            yield f"{key}.labels.{name}: is no phase of {owner}; {hint}"
+    if image.file is not None and "through_plane" not in image.model_fields_set:
         yield (
-            "image.through_plane: is required and missing; add the axis from separator to collector, "
+            f"{key}.through_plane: is required and missing; add the axis from separator to collector, "
             'such as through_plane = "x"'
         )
 
@@ -143,7 +146,7 @@ def _grid_problems(case: P2DCase) -> Iterator[str]:
         )
 
 
-def _material_problems(case: ResolvedCase | P2DCase) -> Iterator[str]:
+def _material_problems(case: CellCase) -> Iterator[str]:
     """Names that are no published set."""
     named: list[tuple[str, str | None, list[str]]] = [
         (f"{key}.base", chosen.base, sorted(ACTIVE_MATERIALS))
@@ -152,7 +155,8 @@ def _material_problems(case: ResolvedCase | P2DCase) -> Iterator[str]:
         for key, chosen in chosen_materials(case).items()
     ]
     named.append(("materials.electrolyte", case.materials.electrolyte, sorted(ELECTROLYTES)))
-    named.append(("materials.counter", case.materials.counter, sorted(COUNTER_ELECTRODES)))
+    if not isinstance(case, FullCellCase):
+        named.append(("materials.counter", case.materials.counter, sorted(COUNTER_ELECTRODES)))
     for key, name, known in named:
         if name is not None and name not in known:
             yield f"{key} = {shown(name)} is no set that is known here; {suggest(name, known)}"

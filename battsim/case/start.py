@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from battsim.case.p2d import P2DCase, Stoichiometries
-from battsim.case.schema import ResolvedCase
+from battsim.case.full import CellCase
+from battsim.case.p2d import Stoichiometries
 from battsim.materials.charge import potential_at, soc_at_cell_voltage, stoichiometry_at_soc, stoichiometry_at_voltage
 from battsim.materials.types import ActiveMaterial
 
 
-def initial_stoichiometries(case: ResolvedCase | P2DCase, materials: Sequence[ActiveMaterial]) -> tuple[float, ...]:
+def initial_stoichiometries(case: CellCase, materials: Sequence[ActiveMaterial]) -> tuple[float, ...]:
     """Stoichiometry of each electrode at the start, from the negative end on.
 
     A state of charge fixes all of them by the limits of their materials, and a voltage of a full cell its state of

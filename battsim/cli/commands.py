@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from battsim.output.checkpoint import Checkpoint
     from meshing.mesh import Mesh
 
+_A_RECIPE = "a recipe"
 TEMPLATES = ("half-cell", "p2d", "tortuosity")
 MESH_SUFFIXES = (".vtu", ".vtk", ".msh")
 PAIRS = "VALUE=NUMBER[,...]"
+COMPARED = "Case or results directory, a timeseries*.csv inside one, or a measured CSV."
 
 app = typer.Typer(
     name="battsim",
@@ -115,13 +117,13 @@ def info(
 @guarded
 def validate(directory: CaseDirectory, allow_outside: AllowOutside = False, as_json: AsJson = False) -> None:
     """Check a case, and that its image is what the case says, without running it."""
-    from battsim.case import ImageCase, load_case
+    from battsim.case import images_of, load_case
 
     case = load_case(directory, allow_outside=allow_outside)
-    if isinstance(case, ImageCase) and case.image_file is not None:
-        from battsim.run import build_image
+    if any(image.file is not None for image in images_of(case).values()):
+        from battsim.run import check_images
 
-        build_image(case)
+        check_images(case)
     if as_json:
         print_json({"valid": True, "kind": _kind(case), "case": case.resolved()})
         return
@@ -321,26 +323,54 @@ def mesh(
     as_json: AsJson = False,
 ) -> None:
     """Build the mesh of a case, write it for ParaView, and count it."""
-    from battsim.case import ImageCase, load_case
+    from battsim.case import FullCellCase, ImageCase, load_case
 
     case = load_case(directory, allow_outside=allow_outside)
-    if not isinstance(case, ImageCase):
+    if not isinstance(case, ImageCase | FullCellCase):
         raise UsageError(f'{directory} has model.kind = "{_kind(case)}", which has no image to mesh; battsim run it')
     place = directory / "mesh.vtu" if output is None else output
     if place.suffix.lower() not in MESH_SUFFIXES:
         raise UsageError(f"--output {place} must end in {', '.join(MESH_SUFFIXES)}")
     if not place.parent.is_dir():
         raise UsageError(f"--output {place}: {place.parent} is not a directory; make it first")
-    from battsim.run import build_image, build_mesh
+    from battsim.run import mesh_of
     from meshing.write import write_mesh
 
-    built = build_mesh(case, build_image(case))
+    built = mesh_of(case)
     write_mesh(place, built)
     counts = {"file": place, **_counts(built)}
     if as_json:
         print_json(counts)
     else:
         print_summary(counts)
+
+
+@app.command(
+    epilog="Examples: battsim compare mycase othercase   |   battsim compare mycase "
+    "mycase/results/timeseries_p2d_image.csv   |   battsim compare mycase measured.csv --out gap"
+)
+@guarded
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help=COMPARED)],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The same; every difference is B minus A.")],
+    step: Annotated[
+        int | None, typer.Option(min=0, help="Step of the protocol, from 0; default: the first that passes charge.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write gap.csv and gap.png there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far one voltage curve is from another at equal capacity, and loss by loss.
+
+    A measured CSV has voltage_V and capacity_Ah_m2, or voltage_V, time_s and current_A_m2, positive in discharge.
+    """
+    from battsim.cli.compare import compare as compared
+    from battsim.cli.compare import print_comparison
+
+    found = compared(a, b, step, out)
+    if as_json:
+        print_json(found)
+    else:
+        print_comparison(found)
 
 
 def _counts(mesh: Mesh) -> dict[str, Any]:
@@ -361,9 +391,12 @@ def _kind(case: Case) -> str:
 
 def _contents(case: Case) -> str:
     """What a case is about, in a few words: its image, or its electrodes."""
-    from battsim.case import ImageCase, P2DCase
+    from battsim.case import ImageCase, P2DCase, images_of
 
     if isinstance(case, ImageCase):
         return f"image from {case.image.file or 'a recipe'}; phases {', '.join(case.image.phases)}"
+    images = images_of(case)
+    if images:
+        return f"full cell; {'; '.join(f'{key} from {image.file or _A_RECIPE}' for key, image in images.items())}"
     assert isinstance(case, P2DCase)
     return f"{case.model.cell} cell; tables {', '.join(case.electrodes)}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import typer
 
@@ -17,6 +17,8 @@ ERROR_SOURCES = {
     "representative": ("tau_error", "size of the image"),
 }
 """Estimates of error along an axis, by their key: the relative error of tau in them, and what they are called."""
+TOGETHER = 3
+"""So many numbers of an entry stand in one cell of a table."""
 
 
 def print_json(content: object) -> None:
@@ -78,10 +80,66 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         elif name == "warnings":
             for warning in value:
                 typer.echo(f"warning: {warning}", err=True)
-        elif isinstance(value, Mapping) and value:
-            typer.echo(f"{name}: {', '.join(f'{key} {_shown(inner)}' for key, inner in value.items())}")
-        elif not isinstance(value, list | Mapping):
-            typer.echo(f"{name}: {_shown(value)}")
+        else:
+            _print_value(name, value)
+
+
+def print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """A table, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _print_value(name: str, value: object, indent: str = "") -> None:
+    """One entry of a summary: a line, or a table where it is nested; empty ones are left out.
+
+    Entries that are alike inside stand side by side; a list of such entries is a table with a line for each.
+    """
+    match value:
+        case Mapping() if value and _all_mappings(value.values()):
+            print_rows([[f"{indent}{name}", *map(str, value)], *_lines(value, f"{indent}  ")])
+        case Mapping() if any(_is_nested(inner) for inner in value.values()):
+            typer.echo(f"{indent}{name}:")
+            for key, inner in value.items():
+                _print_value(key, inner, f"{indent}  ")
+        case Mapping() if value:
+            typer.echo(f"{indent}{name}: {', '.join(f'{key} {_shown(inner)}' for key, inner in value.items())}")
+        case list() if value and _all_mappings(value):
+            typer.echo(f"{indent}{name}:")
+            keys = list(dict.fromkeys(key for each in value for key in each))
+            rows = [[_shown(each.get(key)) for key in keys] for each in value]
+            print_rows([[f"{indent}  {first}", *others] for first, *others in (keys, *rows)])
+        case Mapping() | list():
+            pass
+        case _:
+            typer.echo(f"{indent}{name}: {_shown(value)}")
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(each, Mapping) for each in value))
+
+
+def _all_mappings(values: Iterable[object]) -> TypeGuard[Iterable[Mapping[str, Any]]]:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def _lines(columns: Mapping[str, Any], indent: str) -> Iterator[list[str]]:
+    """A row for each key of mappings that stand side by side; what is nested in them follows under its key."""
+    for key in dict.fromkeys(key for column in columns.values() for key in column):
+        cells = [column.get(key) for column in columns.values()]
+        inner = [cell if isinstance(cell, Mapping) else {} for cell in cells]
+        parts = list(dict.fromkeys(part for cell in inner for part in cell))
+        nested = any(_is_nested(value) for cell in inner for value in cell.values())
+        if 1 < len(parts) <= TOGETHER and not nested:
+            values = [", ".join(_shown(cell.get(part)) for part in parts) for cell in inner]
+            yield [f"{indent}{key} ({', '.join(parts)})", *values]
+        elif parts:
+            yield [f"{indent}{key}", *("" for _ in columns)]
+            yield from _lines(dict(zip(columns, inner, strict=True)), f"{indent}  ")
+        elif not any(_is_nested(cell) for cell in cells):
+            yield [f"{indent}{key}", *map(_shown, cells)]
 
 
 def _print_directions(directions: Mapping[str, Mapping[str, Any]]) -> None:
@@ -93,10 +151,7 @@ def _print_directions(directions: Mapping[str, Mapping[str, Any]]) -> None:
         share = f"{100.0 * found['percolating_fraction']:.2f} %"
         into = [_shown((found["electrode"] or {}).get("tau_e"))] if electrode else []
         rows.append([axis, _shown(found["tau"]), _shown(found["D_eff"]), share, *into, errors])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-        typer.echo("  ".join(cells).rstrip())
+    print_rows(rows)
     for axis, found in directions.items():
         for key, (error, source) in ERROR_SOURCES.items():
             if found.get(key) and found[key][error] is None:
@@ -124,4 +179,6 @@ def _errors(found: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_shown, value))}]"
     return f"{value:.5g}" if isinstance(value, float) else "-" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Fields of a half cell on the voxels of its electrode, saved while a run goes on.
+"""Fields of a cell on the voxels of its electrodes, saved while a run goes on.
 
 Each saved time becomes a .vti file in case axes, and `fields.pvd` lists them by time; ParaView opens it at any moment.
 A field is NaN outside its phases and in cells that were left out. The separator's layers are graded and belong to no
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.errors import CaseError
-from battsim.models.cell.equations import Evaluation
-from battsim.models.resolved.half_cell import HalfCell
+from battsim.models.cell.equations import Cell, Evaluation
+from battsim.models.cell.state import absolute_phi_s
 from meshing.image import AXES, Orientation
 from meshing.mesh import Mesh
 from meshing.write import append_pvd, write_vti
@@ -29,7 +29,7 @@ SERIES = "fields.pvd"
 
 
 class FieldWriter:
-    """Writes fields of a half cell at chosen times.
+    """Writes fields on the voxels of one electrode's image at chosen times.
 
     Parameters
     ----------
@@ -38,11 +38,14 @@ class FieldWriter:
     fields
         Names among c_e, phi_e, c_s, x, phi_s, j; c_s brings x with it.
     cell, mesh
-        The model, and its mesh in cell axes with the separator's layers in front.
-    n_layers
-        Number of these layers.
+        The model, and its mesh in cell axes.
+    n_layers, n_planes
+        Planes of the mesh in front of the image, such as the separator's layers, and those of the image; by default
+        all others.
+    first_phase
+        Number of the image's first phase among those of the mesh.
     orientation
-        How the image was turned into cell axes; the files are in case axes.
+        How the image was turned into these planes; the files are in case axes.
     saved
         Times (s) and names of the files that are there already and stay; all others of the series are removed.
 
@@ -61,10 +64,12 @@ class FieldWriter:
         self,
         directory: Path,
         fields: Sequence[str],
-        cell: HalfCell,
+        cell: Cell,
         mesh: Mesh,
         *,
         n_layers: int,
+        n_planes: int | None = None,
+        first_phase: int = 0,
         orientation: Orientation,
         saved: Sequence[tuple[float, str]] = (),
     ) -> None:
@@ -75,15 +80,16 @@ class FieldWriter:
         self._names = [name for name in UNITS if name in wanted]
         self._directory, self._cell, self._orientation = directory, cell, orientation
         n_x, n_y, n_z = mesh.grid_shape
-        self._shape = (n_x - n_layers, n_y, n_z)
+        self._shape = (n_x - n_layers if n_planes is None else n_planes, n_y, n_z)
         first = n_layers * n_y * n_z
-        self._phase = orientation.restore(mesh.phase[first:].reshape(self._shape))
-        self._voxel_size = _case_voxel_size(mesh, orientation)
+        stop = first + int(np.prod(self._shape))
+        self._phase = orientation.restore(mesh.phase[first:stop].reshape(self._shape) - np.uint8(first_phase))
+        self._voxel_size = _case_voxel_size(mesh, orientation, "low" if n_layers == 0 else "high")
         network = cell.network
         self._voxels = {
-            "x": _voxels(network.solid_cells, first),
-            "c_e": _voxels(network.electrolyte_cells, first),
-            "phi_s": _voxels(network.electronic_cells, first),
+            "x": _voxels(network.solid_cells, first, stop),
+            "c_e": _voxels(network.electrolyte_cells, first, stop),
+            "phi_s": _voxels(network.electronic_cells, first, stop),
         }
         directory.mkdir(parents=True, exist_ok=True)
         self.saved = cut_series(directory, saved)
@@ -111,12 +117,15 @@ class FieldWriter:
             j = np.bincount(reactive.solid, reactive.area * evaluation.reaction.j, n) / np.bincount(
                 reactive.solid, reactive.area, n
             )
+        c_max = np.empty(n)
+        for electrode in cell.electrodes:
+            c_max[electrode.solid] = electrode.material.max_concentration
         values = {
             "c_e": (u[layout.c_e], "c_e"),
             "phi_e": (u[layout.phi_e], "c_e"),
-            "c_s": (cell.parameters.active.max_concentration * x, "x"),
+            "c_s": (c_max * x, "x"),
             "x": (x, "x"),
-            "phi_s": (u[layout.phi_s] + reference, "phi_s"),
+            "phi_s": (absolute_phi_s(layout, u, reference), "phi_s"),
             "j": (j, "x"),
         }
         return {name: self._on_grid(*values[name]) for name in self._names}
@@ -126,6 +135,34 @@ class FieldWriter:
         field = np.full(self._shape, np.nan, np.float32)
         field.reshape(-1)[voxel] = values[selected]
         return self._orientation.restore(field)
+
+
+class StackFields:
+    """Writes fields of both electrodes of a full cell, each as a series of its own in the axes of its image.
+
+    Parameters
+    ----------
+    writers
+        Of the electrodes.
+
+    Attributes
+    ----------
+    saved
+        Times (s) and names of the files so far; the names are the same in both series.
+    """
+
+    def __init__(self, *writers: FieldWriter) -> None:
+        self._writers = writers
+
+    @property
+    def saved(self) -> tuple[tuple[float, str], ...]:
+        """Times (s) and names of the files so far."""
+        return self._writers[0].saved
+
+    def save(self, time_s: float, u: Floats, reference: float, evaluation: Evaluation) -> Path:
+        """Writes the state at a time (s); returns the folder of both series."""
+        paths = [writer.save(time_s, u, reference, evaluation) for writer in self._writers]
+        return paths[0].parents[1]
 
 
 def cut_series(directory: Path, saved: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
@@ -144,15 +181,15 @@ def cut_series(directory: Path, saved: Sequence[tuple[float, str]]) -> tuple[tup
     return kept
 
 
-def _voxels(cells: NDArray[np.int32], first: int) -> tuple[Ints, Ints]:
-    """Which of a field's unknowns lie in the image, and the flat voxel of each."""
-    selected = np.flatnonzero(cells >= first)
+def _voxels(cells: NDArray[np.int32], first: int, stop: int) -> tuple[Ints, Ints]:
+    """Which of a field's unknowns lie in the image, whose mesh cells are [first, stop), and the flat voxel of each."""
+    selected = np.flatnonzero((cells >= first) & (cells < stop))
     return selected, cells[selected].astype(np.intp) - first
 
 
-def _case_voxel_size(mesh: Mesh, orientation: Orientation) -> tuple[float, float, float]:
-    """Edges of the image's voxels in case axes, m."""
-    edges = [2.0 * float(mesh.patches[f"{axis}-high"].distance[0]) for axis in AXES]
+def _case_voxel_size(mesh: Mesh, orientation: Orientation, end: str) -> tuple[float, float, float]:
+    """Edges of the voxels of the image at an end of the mesh, "low" or "high", in case axes, m."""
+    edges = [2.0 * float(mesh.patches[f"{axis}-{end}"].distance[0]) for axis in AXES]
     lateral = edges[1:]
     lateral.insert(orientation.axis, edges[0])
     return lateral[0], lateral[1], lateral[2]

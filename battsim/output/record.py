@@ -33,12 +33,16 @@ OWNED = (
     "summary.json",
     "microstructure.json",
     "timeseries*.csv",
-    "steps.csv",
+    "steps*.csv",
+    "profiles*.csv",
+    "gap.csv",
+    "ladder/*.csv",
     "slices.csv",
     "fields/fields.pvd",
     "fields/*.vti",
     "fields/*.vtu",
     "p2d_image.bpx.json",
+    "p2d_image_pybamm.py",
     "checkpoints/*",
     "*.png",
     "report.html",
@@ -69,7 +73,7 @@ class Record:
     version: str
     git_commit: str | None
     inputs: Mapping[str, str]
-    seed: int | None
+    seed: int | Mapping[str, int] | None
     libraries: Mapping[str, str]
     threads: int
     pid: int
@@ -83,7 +87,12 @@ class Record:
 
 @contextmanager
 def recorded(
-    results: Path, *, inputs: Mapping[str, Path], seed: int | None, threads: int, resumed_from_s: float | None = None
+    results: Path,
+    *,
+    inputs: Mapping[str, Path],
+    seed: int | Mapping[str, int] | None,
+    threads: int,
+    resumed_from_s: float | None = None,
 ) -> Iterator[None]:
     """Writes run.json before and after the block: done, stopped (interrupted) or failed, whatever it raises.
 
@@ -94,7 +103,7 @@ def recorded(
     inputs
         Files that the run reads, by the key of the case file that names them; case.toml itself too.
     seed
-        Of the recipe; None where nothing is random.
+        Of the recipe, or of each by the path of its table; None where nothing is random.
     threads
         That the solvers may use.
     resumed_from_s
@@ -159,7 +168,7 @@ def clear(results: Path) -> None:
         for file in place.glob(name):
             if file.is_symlink() or file.is_file():
                 file.unlink()
-    for folder in ("fields", "checkpoints"):
+    for folder in ("fields", "checkpoints", "ladder"):
         with suppress(OSError):
             (results / folder).rmdir()
 
@@ -240,7 +249,7 @@ def git_commit(root: Path) -> str | None:
         return None
 
 
-def _begin(inputs: Mapping[str, Path], seed: int | None, threads: int) -> Record:
+def _begin(inputs: Mapping[str, Path], seed: int | Mapping[str, int] | None, threads: int) -> Record:
     return Record(
         state="running",
         version=battsim_version(),

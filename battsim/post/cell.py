@@ -126,8 +126,9 @@ class Snapshot:
         Range of the salt concentration, mol/m3.
     charge_imbalance
         Largest of the differences between the cell current and the currents through the electrodes' surfaces, A.
-    plating_margin
-        Smallest phi_s - phi_e at the surface of the negative electrode, V; None in a half cell.
+    plating_margin, plating_face
+        Smallest phi_s - phi_e at the surface of the negative electrode, V, and the reactive face where it is; None in a
+        half cell.
     losses
         None at rest.
     heat
@@ -144,11 +145,30 @@ class Snapshot:
     plating_margin: float | None
     losses: Losses | None
     heat: Heat
+    plating_face: int | None = None
 
     @property
     def outside_share(self) -> float:
         """Largest share of an electrode's surface outside its fitted range."""
         return max(electrode.outside_share for electrode in self.electrodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Plating:
+    """How near lithium came to plating, or how far it went.
+
+    Attributes
+    ----------
+    margin, time, face
+        Smallest plating margin so far, V, when it was, s, and on which reactive face.
+    below_zero
+        When it first fell below 0, between two steps linear in time, s, and on which face; None where it did not.
+    """
+
+    margin: float
+    time: float
+    face: int
+    below_zero: tuple[float, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +195,8 @@ class Tally:
         A.
     recent
         Times (s) and charges (C) of the last two states of the protocol step: the history of the formula.
+    plating
+        Of the negative electrode; None in a half cell.
     """
 
     charge: float
@@ -190,6 +212,7 @@ class Tally:
     now: Snapshot
     current_scale: float
     recent: tuple[tuple[float, float], ...]
+    plating: Plating | None = None
 
     @property
     def lithium_imbalance(self) -> float:
@@ -212,6 +235,7 @@ def snapshot(cell: Cell, time: float, u: Floats, reference: float, evaluation: E
     through = [electrode.sign * float(i[electrode.reactive].sum()) for electrode in cell.electrodes]
     if network.counter.area.size:
         through.append(-float(network.counter.area @ evaluation.counter.j))
+    margin, face = _plating_margin(cell, evaluation)
     return Snapshot(
         time=time,
         current=current,
@@ -220,7 +244,8 @@ def snapshot(cell: Cell, time: float, u: Floats, reference: float, evaluation: E
         salt=float(cell.salt_capacity @ c_e),
         c_e=(float(c_e.min()), float(c_e.max())),
         charge_imbalance=max(abs(sum_of + current) for sum_of in through),
-        plating_margin=_plating_margin(cell, evaluation),
+        plating_margin=margin,
+        plating_face=face,
         losses=losses(cell, u, reference, evaluation),
         heat=heat(cell, u, reference, evaluation),
     )
@@ -238,15 +263,17 @@ def _electrode_state(cell: Cell, electrode: Electrode, u: Floats, evaluation: Ev
     )
 
 
-def _plating_margin(cell: Cell, evaluation: Evaluation) -> float | None:
-    """Smallest phi_s - phi_e between the surface of the negative electrode and the electrolyte at it, V.
+def _plating_margin(cell: Cell, evaluation: Evaluation) -> tuple[float | None, int | None]:
+    """Smallest phi_s - phi_e between the surface of the negative electrode and the electrolyte at it, V, and its face.
 
     eta + U is the potential behind the film: metallic lithium would form there.
     """
     if len(cell.electrodes) == 1:
-        return None
+        return None, None
     part = cell.electrodes[0].reactive
-    return float((evaluation.reaction.eta[part] + evaluation.reaction.U[part]).min())
+    margins = evaluation.reaction.eta[part] + evaluation.reaction.U[part]
+    lowest = int(margins.argmin())
+    return float(margins[lowest]), part.start + lowest
 
 
 def begin(now: Snapshot, current_scale: float, earlier: Tally | None = None) -> Tally:
@@ -295,7 +322,22 @@ def _seen(tally: Tally, now: Snapshot) -> Tally:
         ),
         c_e=(min(tally.c_e[0], now.c_e[0]), max(tally.c_e[1], now.c_e[1])),
         now=now,
+        plating=_plating_so_far(tally, now),
     )
+
+
+def _plating_so_far(tally: Tally, now: Snapshot) -> Plating | None:
+    """The plating of a tally with a new latest state."""
+    margin, face, before = now.plating_margin, now.plating_face, tally.now
+    if margin is None or face is None:
+        return None
+    found = tally.plating
+    if found is None or margin < found.margin:
+        found = Plating(margin, now.time, face, None if found is None else found.below_zero)
+    if margin < 0.0 and found.below_zero is None:
+        passed = max(before.plating_margin or 0.0, 0.0)
+        found = replace(found, below_zero=(now.time - (now.time - before.time) * margin / (margin - passed), face))
+    return found
 
 
 def limiting_electrode(cell: Cell) -> int:

@@ -1,35 +1,44 @@
-"""What the summary of a resolved half cell says of its mesh."""
+"""What the summary of a resolved cell says of its mesh."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from battsim.models.cell.equations import Cell
+from battsim.models.cell.network import Electrode
+from battsim.models.resolved.full_cell import FullCell
 from battsim.models.resolved.half_cell import HalfCell
-from battsim.models.resolved.network import ACTIVE, SEPARATOR
+from battsim.models.resolved.network import ACTIVE, SEPARATOR, phase_prefix
 from battsim.post.cell import Geometry
 from meshing.areas import FLOOR
 from meshing.mesh import Mesh
 
 
-def mesh_geometry(cell: HalfCell, mesh: Mesh) -> Geometry:
-    """Sizes of a half cell on a mesh, and warnings about what the mesh could not represent."""
-    (electrode,) = cell.electrodes
-    active_volume = float(mesh.volume[mesh.in_phase(ACTIVE)].sum())
-    connected = float(cell.network.solid_volume[electrode.counts_for_capacity].sum())
+def mesh_geometry(cell: HalfCell | FullCell, mesh: Mesh) -> Geometry:
+    """Sizes of a cell on a mesh, and warnings about what the mesh could not represent."""
+    network = cell.network
+    active = [float(mesh.volume[mesh.in_phase(phase_prefix(network, each) + ACTIVE)].sum()) for each in cell.electrodes]
+    connected = sum(connected_volume(cell, electrode) for electrode in cell.electrodes)
     return Geometry(
         kind="resolved",
         cells=mesh.n_cells,
-        thickness=float(mesh.volume[~mesh.in_phase(SEPARATOR)].sum()) / cell.network.cross_section,
-        active_mass=active_volume * electrode.material.density,
-        active_disconnected_fraction=1.0 - connected / active_volume,
+        thickness=float(mesh.volume[~mesh.in_phase(SEPARATOR)].sum()) / network.cross_section,
+        active_mass=sum(V * each.material.density for V, each in zip(active, cell.electrodes, strict=True)),
+        active_disconnected_fraction=1.0 - connected / sum(active),
         warnings=(*_left_out(cell), *_floored(mesh)),
     )
 
 
-def _left_out(cell: HalfCell) -> list[str]:
+def connected_volume(cell: Cell, electrode: Electrode) -> float:
+    """Volume of an electrode's active material that counts for its capacity, m3."""
+    return float(cell.network.solid_volume[electrode.solid][electrode.counts_for_capacity].sum())
+
+
+def _left_out(cell: HalfCell | FullCell) -> list[str]:
+    ground = "counter electrode" if len(cell.electrodes) == 1 else "grounded collector"
     return [
         f"{part.potential} of {part.cells} {part.phase} cells ({part.volume_share:.2%} of the phase) has no path to "
-        "the counter electrode; they were left out"
+        f"the {ground}; they were left out"
         for part in cell.network.determined.left_out
     ]
 

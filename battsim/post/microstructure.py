@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from battsim.models.resolved.network import ACTIVE, BINDER, PORE
-from battsim.models.resolved.parameters import HalfCellParameters
+from battsim.models.resolved.parameters import HalfCellParameters, Solids
 from battsim.models.resolved.potentials import LeftOut
 from battsim.post.transport import effective_transport
 from meshing.connect import AlongAxes, End, touching
@@ -21,7 +21,7 @@ from meshing.mesh import Mesh
 def microstructure(
     image: VoxelImage,
     mesh: Mesh,
-    parameters: HalfCellParameters,
+    parameters: HalfCellParameters | Solids,
     *,
     orientation: Orientation | None = None,
     left_out: Sequence[LeftOut] = (),
@@ -70,7 +70,7 @@ def microstructure(
 
 
 def _ionic(
-    image: VoxelImage, parameters: HalfCellParameters, permeable: Sequence[str], tolerance: float
+    image: VoxelImage, parameters: HalfCellParameters | Solids, permeable: Sequence[str], tolerance: float
 ) -> dict[str, float | None]:
     """Through-plane transport factor b = D_eff / D of the electrolyte, its porosity and tortuosity factor eps / b.
 
@@ -81,7 +81,9 @@ def _ionic(
     return _transport(image, b, {PORE: 1.0, BINDER: binder.porosity}, 1.0, "low", tolerance)
 
 
-def _electronic(image: VoxelImage, parameters: HalfCellParameters, tolerance: float) -> dict[str, float | None]:
+def _electronic(
+    image: VoxelImage, parameters: HalfCellParameters | Solids, tolerance: float
+) -> dict[str, float | None]:
     """Through-plane conduction: sigma_eff (S/m), b = sigma_eff over the most conductive solid's, eps and eps / b.
 
     eps is the volume fraction of the solids that the collector reaches.

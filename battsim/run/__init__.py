@@ -8,19 +8,29 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from battsim.case import Case, ImageCase, P2DCase, ResolvedCase, TortuosityCase, files_of
+from battsim.case import Case, CellCase, FullCellCase, P2DCase, ResolvedCase, TortuosityCase, files_of, images_of
 from battsim.case.load import CASE_FILE
 from battsim.errors import CaseError, NotConvergedError
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.record import recorded, write_json
-from battsim.run.build import build_image, build_mesh
+from battsim.run.build import build_image, build_mesh, check_images, mesh_of
 from battsim.run.checkpoint import check_finished, find_checkpoint, inputs_of, stands_at
+from battsim.run.full_cell import draw_full_cell, run_full_cell
 from battsim.run.half_cell import draw_half_cell, run_half_cell
 from battsim.run.p2d import draw_p2d, run_p2d
 from battsim.run.place import named_after
 from battsim.run.tortuosity import run_tortuosity
 
-__all__ = ["build_image", "build_mesh", "check_finished", "find_checkpoint", "run_case", "stands_at"]
+__all__ = [
+    "build_image",
+    "build_mesh",
+    "check_finished",
+    "check_images",
+    "find_checkpoint",
+    "mesh_of",
+    "run_case",
+    "stands_at",
+]
 
 
 def run_case(
@@ -43,10 +53,9 @@ def run_case(
     BattsimError, ImageError, MeshError
         Where the input cannot be read or meshed, no current can flow, or a solver does not converge.
     """
-    if not isinstance(case, ResolvedCase | P2DCase | TortuosityCase):
+    if not isinstance(case, CellCase | TortuosityCase):
         raise CaseError("the case has no kind; load it with battsim.case.load_case")
     report = progress or _silent
-    seed = case.image.generate.seed if isinstance(case, ImageCase) and case.image.generate is not None else None
     inputs = {key: case.locate(name) for key, name in files_of(case).items()}
     if (case.directory / CASE_FILE).is_file():
         inputs[CASE_FILE] = case.directory / CASE_FILE
@@ -57,7 +66,7 @@ def run_case(
         recorded(
             results,
             inputs=inputs,
-            seed=seed,
+            seed=_seeds(case),
             threads=case.solver.threads,
             resumed_from_s=None if checkpoint is None else checkpoint.content["time_s"],
         ),
@@ -66,6 +75,8 @@ def run_case(
         write_json(results / "case.resolved.json", case.resolved())
         if isinstance(case, ResolvedCase):
             summary = run_half_cell(case, results, report, inputs_of(case), checkpoint)
+        elif isinstance(case, FullCellCase):
+            summary = run_full_cell(case, results, report, inputs_of(case), checkpoint)
         elif isinstance(case, P2DCase):
             summary = run_p2d(case, results, report, inputs_of(case), checkpoint)
         else:
@@ -75,9 +86,17 @@ def run_case(
             raise NotConvergedError("; ".join(summary["warnings"]))
         if isinstance(case, ResolvedCase):
             draw_half_cell(case, results, report)
+        if isinstance(case, FullCellCase):
+            draw_full_cell(case, results, report)
         if isinstance(case, P2DCase):
             draw_p2d(case, results, report)
     return summary
+
+
+def _seeds(case: Case) -> int | dict[str, int] | None:
+    """Of the recipe, or of the recipes by the paths of their tables; None where there is none."""
+    seeds = {key: image.generate.seed for key, image in images_of(case).items() if image.generate is not None}
+    return seeds.get("image", seeds or None)
 
 
 def _silent(share: float, message: str) -> None:

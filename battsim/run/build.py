@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 
-from battsim.case import ImageCase, ResolvedCase
-from battsim.case.active import active_material
+from battsim.case import Binder as BinderTable
+from battsim.case import Case, FullCellCase, Image, ImageCase, ResolvedCase, images_of
+from battsim.case.active import active_material, active_materials
 from battsim.errors import ResourceError
 from battsim.materials.library import counter_electrode, electrolyte
 from battsim.models.resolved.network import ACTIVE, BINDER, PORE, SEPARATOR
-from battsim.models.resolved.parameters import Binder, HalfCellParameters, IonicPhase
+from battsim.models.resolved.parameters import Binder, FullCellParameters, HalfCellParameters, IonicPhase, Solids
 from battsim.run.place import named_after
 from meshing.generate import spheres
 from meshing.image import Orientation, VoxelImage, coarsen, crop
 from meshing.mesh import Mesh
 from meshing.read import ImageHeader, label_image, memory_estimate, read_header, read_voxels, rename_axes
+from meshing.stack import layers_between, stack_mesh, with_common_extent
 from meshing.voxel import graded_layers, voxel_mesh
 
 MERGED = {"as-pore": PORE, "as-solid": ACTIVE}
@@ -42,31 +45,96 @@ def build_image(case: ImageCase) -> VoxelImage:
 
 def fine_image(case: ImageCase) -> VoxelImage:
     """The image as read or generated, and cropped: array axes, before it is coarsened. Raises as `build_image`."""
-    with named_after(case, _image_key(case)):
-        image = _generated(case) if case.image.generate is not None else _read(case)
-        return image if case.image.crop is None else crop(image, case.image.crop)
+    return _fine(case, "image", case.image)
 
 
 def cell_image(case: ImageCase, fine: VoxelImage) -> VoxelImage:
     """A fine image coarsened, turned into cell axes, and its binder read as the case says. Raises as `build_image`."""
-    with named_after(case, _image_key(case)):
-        image = rename_axes(coarsen(fine, case.image.coarsen), case.image.axes)
-    image = orientation(case).apply(image)
-    if isinstance(case, ResolvedCase) and case.materials.binder.transport in MERGED:
-        return _merged(image, BINDER, MERGED[case.materials.binder.transport])
-    return image
+    transport = case.materials.binder.transport if isinstance(case, ResolvedCase) else ""
+    return _in_cell_axes(case, "image", case.image, fine, orientation(case), transport)
 
 
-def _image_key(case: ImageCase) -> str:
-    """Where the case describes its image."""
-    return "[image.generate]" if case.image.file is None else f'[image] file = "{case.image.file}"'
+@dataclass(frozen=True, slots=True, eq=False)
+class ElectrodeImage:
+    """An image of an electrode of a full cell.
+
+    Attributes
+    ----------
+    fine
+        As read or generated.
+    image
+        In cell axes, cropped to the common extent.
+    across
+        Voxels along y and z before that.
+    orientation
+        How it was turned into cell axes.
+    """
+
+    fine: VoxelImage
+    image: VoxelImage
+    across: tuple[int, int]
+    orientation: Orientation
+
+
+def electrode_images(case: FullCellCase) -> dict[str, ElectrodeImage]:
+    """Both images of a full cell by electrode, cropped to what both are wide. Raises as `build_image`."""
+    fine = {name: _fine(case, f"{name}.image", each.image) for name, each in case.electrodes.items()}
+    turned = {name: orientation_of(each.image) for name, each in case.electrodes.items()}
+    whole = {
+        name: _in_cell_axes(
+            case, f"{name}.image", each.image, fine[name], turned[name], each.materials.binder.transport
+        )
+        for name, each in case.electrodes.items()
+    }
+    with named_after(case, "[negative.image] and [positive.image]"):
+        cropped = with_common_extent(whole["negative"], whole["positive"])
+    return {
+        name: ElectrodeImage(fine[name], image, (whole[name].shape[1], whole[name].shape[2]), turned[name])
+        for name, image in zip(fine, cropped, strict=True)
+    }
+
+
+def check_images(case: Case) -> None:
+    """Read the image files of a case. Raises as `build_image` where one is not what the case says."""
+    if all(image.file is None for image in images_of(case).values()):
+        return
+    if isinstance(case, FullCellCase):
+        electrode_images(case)
+    elif isinstance(case, ImageCase):
+        build_image(case)
+
+
+def _fine(case: Case, key: str, described: Image) -> VoxelImage:
+    """The image of a table, as read or generated, and cropped; `key` is the table's path."""
+    with named_after(case, _image_key(key, described)):
+        image = _generated(described) if described.generate is not None else _read(case, described)
+        return image if described.crop is None else crop(image, described.crop)
+
+
+def _in_cell_axes(
+    case: Case, key: str, described: Image, fine: VoxelImage, turn: Orientation, transport: str
+) -> VoxelImage:
+    with named_after(case, _image_key(key, described)):
+        image = rename_axes(coarsen(fine, described.coarsen), described.axes)
+    image = turn.apply(image)
+    return _merged(image, BINDER, MERGED[transport]) if transport in MERGED else image
+
+
+def _image_key(key: str, image: Image) -> str:
+    """Where the case describes an image."""
+    return f"[{key}.generate]" if image.file is None else f'[{key}] file = "{image.file}"'
 
 
 def orientation(case: ImageCase) -> Orientation:
     """How the case's axes lie in the cell; a tortuosity has no through-plane axis and stays as it is."""
     if not isinstance(case, ResolvedCase):
         return Orientation()
-    return Orientation("xyz".index(case.image.through_plane), case.image.separator_side == "high")
+    return orientation_of(case.image)
+
+
+def orientation_of(image: Image) -> Orientation:
+    """How the axes of an image of an electrode lie in the cell."""
+    return Orientation("xyz".index(image.through_plane), image.separator_side == "high")
 
 
 def build_mesh(case: ImageCase, image: VoxelImage) -> Mesh:
@@ -76,33 +144,69 @@ def build_mesh(case: ImageCase, image: VoxelImage) -> Mesh:
     separator = case.materials.separator
     finest = min(image.voxel_size[0], separator.thickness / separator.layers)
     layers = graded_layers(separator.thickness, separator.layers, finest)
-    with named_after(case, _image_key(case)):
+    with named_after(case, _image_key("image", case.image)):
         return voxel_mesh(image, layers=layers, layer_phase=SEPARATOR, inside=ACTIVE)
+
+
+def full_cell_mesh(case: FullCellCase, images: Mapping[str, VoxelImage]) -> Mesh:
+    """The mesh of both images in cell axes, by electrode, with the separator's layers between them."""
+    separator = case.materials.separator
+    through = [images[name].voxel_size[0] for name in case.electrodes]
+    layers = layers_between(separator.thickness, separator.layers, (through[0], through[1]))
+    with named_after(case, "[negative.image] and [positive.image]"):
+        return stack_mesh(images["negative"], images["positive"], layers, layer_phase=SEPARATOR, inside=ACTIVE)
+
+
+def mesh_of(case: ImageCase | FullCellCase) -> Mesh:
+    """The mesh of a case, from its images on. Raises as `build_image`."""
+    if isinstance(case, FullCellCase):
+        return full_cell_mesh(case, {name: each.image for name, each in electrode_images(case).items()})
+    return build_mesh(case, build_image(case))
+
+
+def full_cell_parameters(case: FullCellCase) -> FullCellParameters:
+    """Materials and conditions of the case."""
+    tables = (electrode.materials for electrode in case.electrodes.values())
+    solids = [
+        Solids(active, _binder(table.binder)) for active, table in zip(active_materials(case), tables, strict=True)
+    ]
+    separator = case.materials.separator
+    return FullCellParameters(
+        negative=solids[0],
+        positive=solids[1],
+        electrolyte=electrolyte(case.materials.electrolyte),
+        separator=IonicPhase(separator.porosity, separator.transport_factor),
+        temperature=case.conditions.temperature,
+        salt=case.conditions.salt,
+    )
 
 
 def half_cell_parameters(case: ResolvedCase) -> HalfCellParameters:
     """Materials and conditions of the case."""
     materials, conditions = case.materials, case.conditions
-    binder = materials.binder
     return HalfCellParameters(
         active=active_material(case),
         electrolyte=electrolyte(materials.electrolyte),
         counter=counter_electrode(materials.counter),
-        binder=Binder(
-            transport=binder.transport,
-            ionic=IonicPhase(binder.porosity, binder.porosity / binder.tortuosity),
-            conductivity=binder.conductivity,
-            active_coverage=binder.active_coverage,
-            contact_resistance=binder.contact_resistance,
-        ),
+        binder=_binder(materials.binder),
         separator=IonicPhase(materials.separator.porosity, materials.separator.transport_factor),
         temperature=conditions.temperature,
         salt=conditions.salt,
     )
 
 
-def _generated(case: ImageCase) -> VoxelImage:
-    recipe = case.image.generate
+def _binder(table: BinderTable) -> Binder:
+    return Binder(
+        transport=table.transport,
+        ionic=IonicPhase(table.porosity, table.porosity / table.tortuosity),
+        conductivity=table.conductivity,
+        active_coverage=table.active_coverage,
+        contact_resistance=table.contact_resistance,
+    )
+
+
+def _generated(described: Image) -> VoxelImage:
+    recipe = described.generate
     assert recipe is not None
     return spheres(
         recipe.shape,
@@ -115,9 +219,9 @@ def _generated(case: ImageCase) -> VoxelImage:
     )
 
 
-def _read(case: ImageCase) -> VoxelImage:
-    described, path = case.image, case.image_file
-    assert path is not None
+def _read(case: Case, described: Image) -> VoxelImage:
+    assert described.file is not None
+    path = case.locate(described.file)
     assert described.voxel_size is not None
     assert described.labels is not None
     declared = {

@@ -28,7 +28,7 @@ from battsim.output.record import (
     state_of,
 )
 from battsim.output.tables import end_of_row
-from battsim.post.cell import STEPS_COLUMNS, ElectrodeState, Snapshot, Tally, timeseries_columns
+from battsim.post.cell import STEPS_COLUMNS, ElectrodeState, Plating, Snapshot, Tally, timeseries_columns
 from battsim.post.heat import Heat
 from battsim.post.losses import Losses
 from battsim.post.profiles import PROFILE_COLUMNS
@@ -268,7 +268,18 @@ def _tally(content: Mapping[str, Any]) -> Tally:
     fields: dict[str, Any] = dict(content)
     fields |= {"start": _snapshot(content["start"]), "now": _snapshot(content["now"])}
     fields |= {"c_e": _pair(content["c_e"]), "recent": tuple(_pair(entry) for entry in content["recent"])}
+    fields |= {"plating": _plating(content.get("plating"))}
     return Tally(**fields | {"outside_share": tuple(content["outside_share"])})
+
+
+def _plating(content: Mapping[str, Any] | None) -> Plating | None:
+    if content is None:
+        return None
+    fields: dict[str, Any] = dict(content)
+    if content["below_zero"] is not None:
+        time, face = content["below_zero"]
+        fields["below_zero"] = (time, face)
+    return Plating(**fields)
 
 
 def _snapshot(content: Mapping[str, Any]) -> Snapshot:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from battsim.case import ImageCase
 from meshing.image import VoxelImage, coarsen
 from meshing.measure import measure_interfaces
 
 
-def coarsening(case: ImageCase, fine: VoxelImage) -> dict[str, Any]:
+def coarsening(factor: int, fine: VoxelImage) -> dict[str, Any]:
     """Entry "coarsening" of microstructure.json; empty where the image keeps its voxels.
 
     Volume fractions, and area per volume (1/m) of each interface, of the image before and after; array axes, without
     the separator.
     """
-    if case.image.coarsen == 1:
+    if factor == 1:
         return {}
-    after = coarsen(fine, case.image.coarsen)
-    return {"coarsening": {"factor": case.image.coarsen, "before": _measures(fine), "after": _measures(after)}}
+    after = coarsen(fine, factor)
+    return {"coarsening": {"factor": factor, "before": _measures(fine), "after": _measures(after)}}
 
 
 def coarsening_warnings(entry: dict[str, Any]) -> list[str]:

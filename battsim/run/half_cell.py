@@ -13,6 +13,7 @@ from battsim.models.resolved.places import MeshPlaces
 from battsim.output import checkpoint as store
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.fields import FieldWriter
+from battsim.output.gap_pictures import draw_baselines
 from battsim.output.pictures import field_sections, voltage_curve
 from battsim.output.record import write_json
 from battsim.output.tables import read_table
@@ -60,12 +61,12 @@ def _run_half_cell(
     refuse_too_large(case, image)
     mesh = build_mesh(case, image)
     cell = HalfCell(mesh, parameters, team)
-    measured = None if checkpoint is None else _measured_before(results)
+    measured = None if checkpoint is None else measured_before(results)
     if measured is None:
         report(0.0, f"microstructure of {image.labels.size} voxels")
         left_out = cell.network.determined.left_out
         measured = microstructure(image, mesh, parameters, orientation=orientation(case), left_out=left_out)
-        measured = measured | coarsening(case, fine)
+        measured = measured | coarsening(case.image.coarsen, fine)
         write_json(results / "microstructure.json", measured)
     progress = None if checkpoint is None else progress_of(checkpoint)
     with ExitStack() as stack:
@@ -95,7 +96,7 @@ def _run_half_cell(
         reason=ended.reason,
         current_1C=current_1C,
     )
-    found["stop"]["message"] = _where_it_ends(found, ended.place)
+    found["stop"]["message"] = where_it_ends(found, ended.place)
     coarser = {key: measured[key] for key in ("coarsening",) if key in measured}
     found |= {"warnings": [*found["warnings"], *coarsening_warnings(coarser)]}
     if case.model.baseline:
@@ -104,7 +105,7 @@ def _run_half_cell(
     return found
 
 
-def _measured_before(results: Path) -> dict[str, Any] | None:
+def measured_before(results: Path) -> dict[str, Any] | None:
     """What the run that left a checkpoint measured of its image; None where that is gone."""
     try:
         content = json.loads((results / "microstructure.json").read_text(encoding="utf-8"))
@@ -127,7 +128,7 @@ def _field_writer(
     )
 
 
-def _where_it_ends(found: dict[str, Any], place: str) -> str | None:
+def where_it_ends(found: dict[str, Any], place: str) -> str | None:
     """What to say of the end of a run beside its reason: where the physics ends; None where it goes on."""
     reason, time = found["stop"]["reason"], found["stop"]["time_s"]
     if place:
@@ -141,8 +142,9 @@ def _where_it_ends(found: dict[str, Any], place: str) -> str | None:
 
 
 def draw_half_cell(case: ResolvedCase, results: Path, report: Report) -> None:
-    """The voltage curve with its losses, and sections through the last fields where those hold both c_s and c_e.
+    """The voltage curve with its losses, sections through the last fields, and the gap to the baselines.
 
+    The sections need both c_s and c_e in the fields.
     The numbers are on disk already: a picture that cannot be drawn is a line in the log, not a failed run.
     """
     report(1.0, "pictures")
@@ -158,5 +160,7 @@ def draw_half_cell(case: ResolvedCase, results: Path, report: Report) -> None:
                 flipped=case.image.separator_side == "high",
                 title=case.name,
             )
+        if case.model.baseline:
+            draw_baselines(results, title=case.name)
     except Exception as error:  # whatever a drawing library raises on a machine without fonts or a display
         report(1.0, f"pictures were not drawn: {type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from battsim.case import P2DCase, ResolvedCase
+from battsim.case import CellCase
 from battsim.case.protocol import Step as ProtocolStep
 from battsim.constants import SECONDS_PER_HOUR
 from battsim.errors import ImpossibleError
@@ -27,7 +27,7 @@ from battsim.solvers.integrate import consistent_start, integrate_from, standing
 from battsim.solvers.stepping import IntegrationSettings, Limits, Standing, Step
 
 Floats = NDArray[np.float64]
-RunCase: TypeAlias = ResolvedCase | P2DCase
+RunCase: TypeAlias = CellCase
 
 FIRST_STEP = 0.02
 """Length of the first step after a jump of the current, s at 1 C and inversely more at other rates."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from battsim.output.checkpoint import FOLDER
-from battsim.output.fields import FieldWriter
+from battsim.output.fields import FieldWriter, StackFields
 from battsim.output.tables import TableWriter
 from battsim.run.checkpoint import Progress, tables_of
 
@@ -32,7 +32,7 @@ class Sinks:
     timeseries: TableWriter
     steps: TableWriter
     profiles: TableWriter
-    fields: FieldWriter | None
+    fields: FieldWriter | StackFields | None
     checkpoints: Path | None
     report: Report
 
@@ -57,7 +57,7 @@ def open_sinks(
     report: Report,
     n_electrodes: int,
     *,
-    fields: FieldWriter | None = None,
+    fields: FieldWriter | StackFields | None = None,
     progress: Progress | None = None,
     suffix: str = "",
     checkpoints: bool = True,

@@ -34,7 +34,7 @@ def run_tortuosity(case: TortuosityCase, results: Path, report: Callable[[float,
         "shape": image.shape,
         "phases": {name: asdict(found) for name, found in phases.items()},
     }
-    coarser = coarsening(case, fine)
+    coarser = coarsening(case.image.coarsen, fine)
     write_json(results / "microstructure.json", measured | coarser)
     request = _request(case)
     files = TransportFiles(results / "fields", results, case.output.fields, image, request)

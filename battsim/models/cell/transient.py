@@ -18,6 +18,8 @@ LARGEST_POTENTIAL_STEP = 0.3
 """V; one Newton correction moves no potential further, since Butler-Volmer is exponential."""
 NEAREST_TO_EMPTY = 0.9
 """Share of the way to zero salt, empty or full solid that one Newton correction may go."""
+SMALLEST_DISTANCE = 1e-290
+"""From empty or full, for divisions."""
 LARGEST_CORRECTION = 1e-5
 """Largest rate of lithium or salt that the correction of the inventories may take out, relative to the current."""
 DEPLETED = 1e-2
@@ -290,5 +292,6 @@ class CellProblem:
 
 def _share_to_zero(value: Floats, change: Floats) -> float:
     """Share of the change, at least, that brings no value closer to zero than a tenth of itself."""
-    fastest = float(np.max(-change / value, initial=0.0))
+    # a value that round-off took to zero goes no further, and 0 / 0 is no step without a limit
+    fastest = float(np.max(-change / np.maximum(value, SMALLEST_DISTANCE), initial=0.0))
     return NEAREST_TO_EMPTY / fastest if fastest > NEAREST_TO_EMPTY else 1.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from battsim.constants import FARADAY, GAS_CONSTANT
 from battsim.materials.types import open_circuit
 from battsim.models.cell.network import ReactiveFaces
-from battsim.models.resolved.network import HalfCellNetwork
+from battsim.models.resolved.network import ResolvedNetwork
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.physics.electrolyte import SaltFluxes, SaltLaw, salt_fluxes
 from battsim.physics.interface import (
@@ -37,7 +37,7 @@ class Closures:
     electronic and of electrolyte cells, all in the local order of the network. A guess is of j, A/m2.
     """
 
-    network: HalfCellNetwork
+    network: ResolvedNetwork
     parameters: HalfCellParameters
 
     @property

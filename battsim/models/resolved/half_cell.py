@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from battsim.models.cell.equations import Cell
 from battsim.models.cell.network import CellMaterials
-from battsim.models.resolved.network import HalfCellNetwork, half_cell_network, networks_of
+from battsim.models.resolved.network import ResolvedNetwork, half_cell_network, networks_of
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.threads import ALONE, Team
 from meshing.mesh import Mesh
@@ -33,7 +33,7 @@ class HalfCell(Cell):
         Where no current can flow from the collector to the counter electrode.
     """
 
-    network: HalfCellNetwork
+    network: ResolvedNetwork
 
     def __init__(self, mesh: Mesh, parameters: HalfCellParameters, team: Team = ALONE) -> None:
         p = self.parameters = parameters

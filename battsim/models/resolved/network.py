@@ -1,8 +1,13 @@
-"""From a voxel mesh to the lists of a half cell: its unknowns, faces and electrodes."""
+"""From a voxel mesh to the lists of a cell: its unknowns, faces and electrodes.
+
+A half cell is one electrode opposite lithium metal, a full cell two opposite each other. The equations see no
+difference but at the low end: lithium metal there, or the grounded collector of a negative electrode.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +17,86 @@ from battsim.fvm.blocks import Network
 from battsim.fvm.operators import graph_components, mesh_conductance
 from battsim.fvm.slabs import face_slabs, slab_edges, sorted_by_plane
 from battsim.models.cell.network import CellNetwork, Electrode, Faces, ReactiveFaces, metal_faces, no_electrode
-from battsim.models.resolved.parameters import HalfCellParameters
-from battsim.models.resolved.potentials import Conductors, Determined, determined_potentials
-from meshing.mesh import Floats, Interface, Ints, Mesh
+from battsim.models.resolved.parameters import FullCellParameters, HalfCellParameters, IonicPhase, Solids
+from battsim.models.resolved.potentials import Conductors, Determined, Ends, determined_potentials
+from meshing.mesh import Floats, Interface, Ints, Mesh, Patch
+from meshing.stack import NEGATIVE, POSITIVE
 
+Bools = NDArray[np.bool_]
 ACTIVE, BINDER, PORE, SEPARATOR = "active", "binder", "pore", "separator"
 COUNTER_PATCH, COLLECTOR_PATCH = "x-low", "x-high"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HalfCellNetwork(CellNetwork):
-    """A half cell's network, and which potentials of the mesh it holds.
+class ResolvedNetwork(CellNetwork):
+    """A resolved cell's network, and which potentials of the mesh it holds.
 
     Attributes
     ----------
     determined
-        Cells whose potentials a path ties to the counter electrode, and what was left out.
+        Cells whose potentials a path ties to the ground, and what was left out.
     """
 
     determined: Determined
 
 
-def half_cell_network(mesh: Mesh, parameters: HalfCellParameters) -> HalfCellNetwork:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An electrode on the mesh: its name and sign in the network, what it is made of, and where its phases begin."""
+
+    name: str
+    sign: float
+    solids: Solids
+    prefix: str = ""
+
+    @property
+    def active(self) -> str:
+        return self.prefix + ACTIVE
+
+    @property
+    def binder(self) -> str:
+        return self.prefix + BINDER
+
+    @property
+    def permeable(self) -> tuple[str, ...]:
+        """Its phases that ions cross."""
+        nanoporous = self.solids.binder.transport == "nanoporous"
+        return (self.prefix + PORE, self.binder) if nanoporous else (self.prefix + PORE,)
+
+    def reactive(self, mesh: Mesh) -> list[Interface]:
+        """Where its active material reacts."""
+        partners = {*self.permeable, SEPARATOR}
+        if self.solids.binder.active_coverage == 0.0:
+            partners.discard(self.binder)
+        return [pair for pair in mesh.interfaces if pair.phases[0] == self.active and pair.phases[1] in partners]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Local:
+    """Index of each mesh cell among the unknowns x, c_e and phi_s, -1 where it has none."""
+
+    solid: Ints
+    ionic: Ints
+    electronic: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Properties:
+    """Per mesh cell: transport factor, porosity, conductivity (S/m), contact resistance (ohm m2), electrode number."""
+
+    b: Floats
+    porosity: Floats
+    sigma: Floats
+    contact: Floats
+    electrode: NDArray[np.int8]
+
+
+def phase_prefix(network: CellNetwork, electrode: Electrode) -> str:
+    """What the names of an electrode's phases begin with on its mesh: in a full cell, its own name."""
+    return "" if len(network.electrodes) == 1 else f"{electrode.name} "
+
+
+def half_cell_network(mesh: Mesh, parameters: HalfCellParameters) -> ResolvedNetwork:
     """Unknowns, faces and electrodes of a half cell on a mesh whose x axis runs from counter electrode to collector.
 
     Raises
@@ -41,144 +104,210 @@ def half_cell_network(mesh: Mesh, parameters: HalfCellParameters) -> HalfCellNet
     ImpossibleError
         Where no current can flow from the collector to the counter electrode.
     """
-    permeable = (PORE, SEPARATOR) + ((BINDER,) if parameters.binder.transport == "nanoporous" else ())
-    ionic = mesh.in_phase(*permeable)
-    inert = (BINDER,) if parameters.binder.active_coverage == 0.0 else ()
-    reactive = tuple(
-        pair
-        for pair in mesh.interfaces
-        if pair.phases[0] == ACTIVE and pair.phases[1] in permeable and pair.phases[1] not in inert
+    return _network(mesh, (_Part("working", 1.0, parameters.solids),), parameters.separator)
+
+
+def full_cell_network(mesh: Mesh, parameters: FullCellParameters) -> ResolvedNetwork:
+    """Unknowns, faces and electrodes of a full cell on a mesh of `meshing.stack`.
+
+    Raises
+    ------
+    ImpossibleError
+        Where no current can flow from one collector to the other.
+    """
+    parts = (
+        _Part(NEGATIVE, -1.0, parameters.negative, f"{NEGATIVE} "),
+        _Part(POSITIVE, 1.0, parameters.positive, f"{POSITIVE} "),
     )
-    conductors = Conductors(mesh.in_phase(ACTIVE, BINDER), ionic, reactive)
-    determined = determined_potentials(mesh, conductors, COUNTER_PATCH, COLLECTOR_PATCH)
-    solid = determined.electronic & mesh.in_phase(ACTIVE)
-    if not solid.any():
-        raise ImpossibleError("no active material is connected to the electrolyte; check [image] labels")
-    to_solid, to_ionic, to_electronic = (_local(cells) for cells in (solid, determined.ionic, determined.electronic))
-    b, porosity, sigma = _cell_properties(mesh, parameters)
-    ones = np.ones(mesh.n_cells)
-    faces_at_active = _reactive_faces(mesh, reactive, parameters, b, to_solid, to_ionic, to_electronic)
-    counter = mesh.patches[COUNTER_PATCH]
-    wet = determined.ionic[counter.cells]
-    collector = mesh.patches[COLLECTOR_PATCH]
-    touching = determined.electronic[collector.cells]
-    at_collector = collector.cells[touching]
-    solid_faces = _faces(mesh, to_solid, ones, 0.0)
-    electrode = Electrode(
-        name="working",
-        material=parameters.active,
-        sign=1.0,
-        solid=slice(0, int(np.count_nonzero(solid))),
-        electronic=slice(0, int(np.count_nonzero(determined.electronic))),
-        solid_faces=slice(0, solid_faces.owner.size),
-        reactive=slice(0, faces_at_active.area.size),
-        counts_for_capacity=_counts_for_capacity(mesh, reactive, determined)[solid],
+    return _network(mesh, parts, parameters.separator)
+
+
+def _network(mesh: Mesh, parts: tuple[_Part, ...], separator: IonicPhase) -> ResolvedNetwork:
+    determined = _determined(mesh, parts)
+    solid = determined.electronic & mesh.in_phase(*(part.active for part in parts))
+    for part in parts:
+        if not (solid & mesh.in_phase(part.active)).any():
+            raise ImpossibleError(f"no {part.active} material is connected to the electrolyte; check [image] labels")
+    local = _Local(*(_local(cells) for cells in (solid, determined.ionic, determined.electronic)))
+    at = _cell_properties(mesh, parts, separator)
+    lists = (
+        _faces(mesh, local.solid, np.ones(mesh.n_cells)),
+        _faces(mesh, local.ionic, at.b),
+        _faces(mesh, local.electronic, at.sigma, at.contact),
     )
-    return HalfCellNetwork(
-        electrodes=(electrode,),
+    reactive = _reactive_faces(mesh, parts, local, at.b)
+    counts = _counts_for_capacity(mesh, parts, determined)[solid]
+    low, high = mesh.patches[COUNTER_PATCH], mesh.patches[COLLECTOR_PATCH]
+    return ResolvedNetwork(
+        electrodes=_electrodes(parts, at.electrode, (solid, determined.electronic), (lists[0], reactive), counts),
         solid_cells=np.flatnonzero(solid).astype(np.int32),
         electrolyte_cells=np.flatnonzero(determined.ionic).astype(np.int32),
         electronic_cells=np.flatnonzero(determined.electronic).astype(np.int32),
         solid_volume=mesh.volume[solid],
-        electrolyte_volume=(mesh.volume * porosity)[determined.ionic],
-        solid_faces=solid_faces,
-        ionic_faces=_faces(mesh, to_ionic, b, 0.0),
-        electronic_faces=_faces(mesh, to_electronic, sigma, parameters.binder.contact_resistance),
-        reactive=faces_at_active,
-        counter=metal_faces(
-            to_ionic[counter.cells[wet]], counter.area[wet], counter.distance[wet], b[counter.cells[wet]]
-        ),
-        ground=no_electrode(),
-        collector=(
-            to_electronic[at_collector],
-            collector.area[touching] * sigma[at_collector] / collector.distance[touching],
-        ),
-        cross_section=float(collector.area.sum()),
+        electrolyte_volume=(mesh.volume * at.porosity)[determined.ionic],
+        solid_faces=lists[0],
+        ionic_faces=lists[1],
+        electronic_faces=lists[2],
+        reactive=reactive,
+        counter=_metal(low, local.ionic, at.b, present=len(parts) == 1),
+        ground=no_electrode() if len(parts) == 1 else _collector(low, local.electronic, at.sigma),
+        collector=_collector(high, local.electronic, at.sigma),
+        cross_section=float(high.area.sum()),
         determined=determined,
     )
 
 
-def _local(cells: NDArray[np.bool_]) -> Ints:
+def _determined(mesh: Mesh, parts: tuple[_Part, ...]) -> Determined:
+    """Which potentials the ground reaches."""
+    electronic = mesh.in_phase(*(name for part in parts for name in (part.active, part.binder)))
+    ionic = mesh.in_phase(SEPARATOR, *(name for part in parts for name in part.permeable))
+    conductors = Conductors(electronic, ionic, tuple(pair for part in parts for pair in part.reactive(mesh)))
+    low, high = mesh.patches[COUNTER_PATCH].cells, mesh.patches[COLLECTOR_PATCH].cells
+    terminal = high[electronic[high]]
+    if len(parts) == 1:
+        metal = low[ionic[low]]
+        return determined_potentials(mesh, conductors, Ends(terminal, metal, "phi_e", metal))
+    between = np.flatnonzero(mesh.in_phase(SEPARATOR)).astype(np.int32)
+    return determined_potentials(mesh, conductors, Ends(terminal, low[electronic[low]], "phi_s", between))
+
+
+def _local(cells: Bools) -> Ints:
     """Index of each mesh cell among the chosen ones, -1 elsewhere."""
     index = np.full(cells.size, -1, dtype=np.int32)
     index[cells] = np.arange(np.count_nonzero(cells), dtype=np.int32)
     return index
 
 
-def _cell_properties(mesh: Mesh, parameters: HalfCellParameters) -> tuple[Floats, Floats, Floats]:
-    """Transport factor b, porosity and electronic conductivity per mesh cell."""
-    binder, separator = parameters.binder, parameters.separator
-    ionic = {
-        PORE: (1.0, 1.0),
-        BINDER: (binder.ionic.b, binder.ionic.porosity),
-        SEPARATOR: (separator.b, separator.porosity),
-    }
-    electronic = {ACTIVE: parameters.active.conductivity, BINDER: binder.conductivity}
+def _cell_properties(mesh: Mesh, parts: tuple[_Part, ...], separator: IonicPhase) -> _Properties:
+    """What the cells of each phase have."""
+    ionic = {SEPARATOR: (separator.b, separator.porosity)}
+    sigma: dict[str, float] = {}
+    contact: dict[str, float] = {}
+    number: dict[str, int] = {}
+    for k, part in enumerate(parts):
+        active, binder = part.solids.active, part.solids.binder
+        ionic[part.binder] = (binder.ionic.b, binder.ionic.porosity)
+        sigma |= {part.active: active.conductivity, part.binder: binder.conductivity}
+        contact |= dict.fromkeys((part.active, part.binder), binder.contact_resistance)
+        number |= dict.fromkeys((part.active, part.binder), k)
     b, porosity = (np.array([ionic.get(name, (1.0, 1.0))[k] for name in mesh.phases]) for k in range(2))
-    sigma = np.array([electronic.get(name, 1.0) for name in mesh.phases])
-    return b[mesh.phase], porosity[mesh.phase], sigma[mesh.phase]
+    return _Properties(
+        b=b[mesh.phase],
+        porosity=porosity[mesh.phase],
+        sigma=np.array([sigma.get(name, 1.0) for name in mesh.phases])[mesh.phase],
+        contact=np.array([contact.get(name, 0.0) for name in mesh.phases])[mesh.phase],
+        electrode=np.array([number.get(name, -1) for name in mesh.phases], np.int8)[mesh.phase],
+    )
 
 
-def _faces(mesh: Mesh, local: Ints, conductivity: Floats, contact_resistance: float) -> Faces:
-    """Faces between two unknowns; a contact resistance (ohm m2) lies where the phase changes."""
+def _faces(mesh: Mesh, local: Ints, conductivity: Floats, contact_resistance: Floats | None = None) -> Faces:
+    """Faces between two unknowns; a contact resistance (per cell, ohm m2) lies where the phase changes."""
     owner, neighbour = local[mesh.owner], local[mesh.neighbour]
     inner = np.flatnonzero((owner >= 0) & (neighbour >= 0))
     order, lower = sorted_by_plane(mesh.position[mesh.owner[inner], 0], mesh.position[mesh.neighbour[inner], 0])
     inner = inner[order]
     conductance = mesh_conductance(mesh, inner, conductivity)
-    if contact_resistance > 0.0:
+    if contact_resistance is not None and contact_resistance.any():
         low, high = mesh.owner[inner], mesh.neighbour[inner]
-        contact = np.where(mesh.phase[low] != mesh.phase[high], contact_resistance, 0.0)
+        contact = np.where(mesh.phase[low] != mesh.phase[high], contact_resistance[low], 0.0)
         conductance = 1.0 / (1.0 / conductance + contact / mesh.area[inner])
     slabs = face_slabs(lower, slab_edges(mesh.grid_shape[0]))
     return Faces(owner[inner], neighbour[inner], conductance, slabs)
 
 
-def _reactive_faces(
-    mesh: Mesh,
-    reactive: tuple[Interface, ...],
-    parameters: HalfCellParameters,
-    b: Floats,
-    to_solid: Ints,
-    to_ionic: Ints,
-    to_electronic: Ints,
-) -> ReactiveFaces:
-    share = {BINDER: parameters.binder.active_coverage}
-    parts, planes = [], []
-    for pair in reactive:
-        coverage = share.get(pair.phases[1], 1.0)
-        live = (to_solid[pair.first] >= 0) & (to_ionic[pair.second] >= 0)
+def _reactive_faces(mesh: Mesh, parts: tuple[_Part, ...], local: _Local, b: Floats) -> ReactiveFaces:
+    """All faces where lithium reacts, sorted by plane, so that each electrode's lie together."""
+    columns, planes = [], []
+    for part, pair in [(each, pair) for each in parts for pair in each.reactive(mesh)]:
+        binder, active = part.solids.binder, part.solids.active
+        coverage = binder.active_coverage if pair.phases[1] == part.binder else 1.0
+        live = (local.solid[pair.first] >= 0) & (local.ionic[pair.second] >= 0)
         first, second = pair.first[live], pair.second[live]
         planes.append((mesh.position[first, 0], mesh.position[second, 0]))
-        parts.append(
+        columns.append(
             (
-                to_solid[first],
-                to_electronic[first],
-                to_ionic[second],
+                local.solid[first],
+                local.electronic[first],
+                local.ionic[second],
                 coverage * pair.area[live],
                 pair.first_distance[live],
                 pair.second_distance[live],
-                pair.first_distance[live] / parameters.active.conductivity,
+                pair.first_distance[live] / active.conductivity,
                 b[second],
             )
         )
     order, lower = sorted_by_plane(*(np.concatenate(sides) for sides in zip(*planes, strict=True)))
     slabs = face_slabs(lower, slab_edges(mesh.grid_shape[0]))
     solid, electronic, ionic, area, solid_distance, ionic_distance, resistance, factor = (
-        np.concatenate(columns)[order] for columns in zip(*parts, strict=True)
+        np.concatenate(column)[order] for column in zip(*columns, strict=True)
     )
     return ReactiveFaces(solid, electronic, ionic, area, solid_distance, ionic_distance, resistance, factor, slabs)
 
 
-def _counts_for_capacity(mesh: Mesh, reactive: tuple[Interface, ...], determined: Determined) -> NDArray[np.bool_]:
-    """Active cells whose electrons reach the collector, in a cluster that touches electrolyte joined to the counter."""
-    active = mesh.in_phase(ACTIVE)
+def _electrodes(
+    parts: tuple[_Part, ...],
+    electrode: NDArray[np.int8],
+    cells: tuple[Bools, Bools],
+    lists: tuple[Faces, ReactiveFaces],
+    counts: Bools,
+) -> tuple[Electrode, ...]:
+    """The electrodes with their ranges of the lists.
+
+    `electrode` is the number of each mesh cell's, `cells` are those that hold x and phi_s, and `counts` tells of each x
+    whether it is part of the capacity.
+    """
+    of_solid = electrode[cells[0]]
+    faces, reactive = lists
+    solid, electronic, solid_faces, at_surface = (
+        _ranges(number, len(parts))
+        for number in (of_solid, electrode[cells[1]], of_solid[faces.owner], of_solid[reactive.solid])
+    )
+    return tuple(
+        Electrode(
+            name=part.name,
+            material=part.solids.active,
+            sign=part.sign,
+            solid=solid[k],
+            electronic=electronic[k],
+            solid_faces=solid_faces[k],
+            reactive=at_surface[k],
+            counts_for_capacity=counts[solid[k]],
+        )
+        for k, part in enumerate(parts)
+    )
+
+
+def _ranges(number: NDArray[np.int8], n: int) -> list[slice]:
+    """Range of each electrode in a list, whose entries tell which one they belong to."""
+    # planes of separator part the electrodes, and every list goes plane by plane
+    assert np.all(number[1:] >= number[:-1])
+    edges = np.searchsorted(number, np.arange(n + 1))
+    return [slice(int(start), int(stop)) for start, stop in pairwise(edges)]
+
+
+def _metal(patch: Patch, to_ionic: Ints, b: Floats, *, present: bool) -> ReactiveFaces:
+    """Lithium metal at the electrolyte of a patch, or nothing."""
+    wet = (to_ionic[patch.cells] >= 0) & present
+    cells = patch.cells[wet]
+    return metal_faces(to_ionic[cells], patch.area[wet], patch.distance[wet], b[cells])
+
+
+def _collector(patch: Patch, to_electronic: Ints, sigma: Floats) -> tuple[Ints, Floats]:
+    """Electron conductors at a patch: local index and conductance to it, S."""
+    touching = to_electronic[patch.cells] >= 0
+    cells = patch.cells[touching]
+    return to_electronic[cells], patch.area[touching] * sigma[cells] / patch.distance[touching]
+
+
+def _counts_for_capacity(mesh: Mesh, parts: tuple[_Part, ...], determined: Determined) -> Bools:
+    """Active cells whose electrons reach their collector, in a cluster that ions from the opposite side reach."""
+    active = mesh.in_phase(*(part.active for part in parts))
     inner = active[mesh.owner] & active[mesh.neighbour]
     cluster = graph_components(mesh.owner[inner], mesh.neighbour[inner], mesh.n_cells)
     wetted = np.zeros(cluster.max() + 1, dtype=bool)
-    for pair in reactive:
+    for pair in (pair for part in parts for pair in part.reactive(mesh)):
         wetted[cluster[pair.first[determined.at_counter[pair.second]]]] = True
-    counts: NDArray[np.bool_] = active & wetted[cluster] & determined.at_collector
+    counts: Bools = active & wetted[cluster] & determined.at_collector
     return counts
 
 

@@ -1,4 +1,4 @@
-"""What the resolved half cell needs to know besides its mesh."""
+"""What a resolved cell needs to know besides its mesh."""
 
 from __future__ import annotations
 
@@ -44,6 +44,14 @@ class Binder:
 
 
 @dataclass(frozen=True, slots=True)
+class Solids:
+    """What an electrode is made of besides its electrolyte."""
+
+    active: ActiveMaterial
+    binder: Binder
+
+
+@dataclass(frozen=True, slots=True)
 class HalfCellParameters:
     """Materials and conditions of a half cell against a lithium counter electrode.
 
@@ -59,6 +67,31 @@ class HalfCellParameters:
     electrolyte: Electrolyte
     counter: CounterElectrode
     binder: Binder
+    separator: IonicPhase
+    temperature: float
+    salt: float
+
+    @property
+    def solids(self) -> Solids:
+        """Of the electrode."""
+        return Solids(self.active, self.binder)
+
+
+@dataclass(frozen=True, slots=True)
+class FullCellParameters:
+    """Materials and conditions of a cell of two porous electrodes.
+
+    Attributes
+    ----------
+    temperature
+        K.
+    salt
+        Initial salt concentration, mol/m3.
+    """
+
+    negative: Solids
+    positive: Solids
+    electrolyte: Electrolyte
     separator: IonicPhase
     temperature: float
     salt: float
