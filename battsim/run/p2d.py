@@ -9,11 +9,13 @@ import numpy as np
 
 from battsim.case import P2DCase, active_materials, initial_stoichiometries
 from battsim.models.p2d.cell import P2DCell
+from battsim.models.p2d.places import LinePlaces
 from battsim.output import checkpoint as store
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.pictures import voltage_curve
 from battsim.output.tables import read_table
 from battsim.post.cell import Geometry, summary
+from battsim.post.full_cell import full_cell_entries
 from battsim.run.accuracy import as_exact, grid_for_accuracy
 from battsim.run.checkpoint import Inputs, progress_of
 from battsim.run.homogenised import p2d_grid, p2d_parameters
@@ -67,6 +69,8 @@ def p2d_summary(cell: P2DCell, ended: Ended, one_c: float) -> dict[str, Any]:
     )
     found = summary(cell, geometry, ended.tally, protocol_step=ended.number, reason=ended.reason, current_1C=one_c)
     found["stop"]["message"] = f"{ended.reason}: {ended.place}" if ended.place else None
+    if len(cell.electrodes) == 2:
+        found |= full_cell_entries(cell, ended.tally, LinePlaces(cell.network, cell.layout))
     return found
 
 

@@ -50,9 +50,11 @@ def controls(jacobian):
 def test_discharge_agrees_with_pybamm(curve):
     """Chen2020 and its half cell, with PyBaMM's meshes extrapolated (benchmarks/accuracy/pybamm_dfn.py)."""
     kind, tolerance = curve["cell"], 2e-5
-    t, V = discharged(chen2020(kind, (60, 40, 60, 60)), curve["current"], CUTOFF[kind], tolerance)
+    # the full cell at 3C stops for lack of salt, which takes a finer grid
+    grid = (120, 80, 120, 80) if (kind, curve["rate"]) == ("full", 3.0) else (60, 40, 60, 60)
+    t, V = discharged(chen2020(kind, grid), curve["current"], CUTOFF[kind], tolerance)
     difference = PchipInterpolator(t, V)(np.array(curve["t"])) - curve["V"]
-    # the full cell's 3C plunges early and late; measured values are in the benchmark's table
+    # measured values are in the benchmark's table
     bound = 1e-3 if (kind, curve["rate"]) == ("full", 3.0) else 1.5e-4
     assert np.sqrt(np.mean(difference**2)) < bound
     assert t[-1] == pytest.approx(curve["end"], rel=1e-3)
@@ -222,10 +224,10 @@ def test_fast_transport_and_kinetics_leave_the_open_circuit_potential():
     material = replace(
         positive.material,
         diffusivity=constant(1e-9),
-        exchange_current=lambda x, c, T: (np.full_like(x, 1e6), np.zeros_like(x), np.zeros_like(x)),  # noqa: ARG005
+        exchange_current=lambda x, c, T: (np.full_like(x, 1e4), np.zeros_like(x), np.zeros_like(x)),  # noqa: ARG005
     )
     quick = P2DCell(
-        replace(cell.parameters, positive=replace(positive, material=material, conductivity=1e6)), cell.grid
+        replace(cell.parameters, positive=replace(positive, material=material, conductivity=1e3)), cell.grid
     )
     t, V = discharged(quick, 1.0, 3.9, 1e-4)
     x = 0.27 + 1.0 * t[-1] / (FARADAY * 63104.0 * 0.665 * 75.6e-6)
@@ -255,14 +257,13 @@ def test_a_sphere_under_constant_flux(ratio):
         surface = mesh.patches["surface"]
         source = np.zeros(n)
         source[surface.cells] = surface.area
-        rate = A / mesh.volume[:, None]
-        # exact in time, by the matrix exponential of the augmented system
-        from scipy.linalg import expm
-
-        full = np.zeros((n + 1, n + 1))
-        full[:n, :n], full[:n, n] = rate, source / mesh.volume
-        c = expm(full * time)[:n, n]
-        assert mesh.volume @ c / mesh.volume.sum() == pytest.approx(3.0 * time / R, rel=1e-10)
+        # exact in time, by the eigenvectors of the symmetric form; the largest eigenvalue is that of the mean
+        root = np.sqrt(mesh.volume)
+        values, vectors = np.linalg.eigh(A / np.outer(root, root))
+        grown = np.append(np.expm1(values[:-1] * time) / values[:-1], time)
+        c = vectors @ (grown * (vectors.T @ (source / root))) / root
+        # lithium is conserved to the round-off of the eigenvectors
+        assert mesh.volume @ c / mesh.volume.sum() == pytest.approx(3.0 * time / R, rel=1e-6)
         at_surface = c[-1] + surface.distance[0] / D
         errors.append(abs(at_surface * D / R - exact) / exact)
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
