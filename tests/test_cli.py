@@ -97,8 +97,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     module.find_checkpoint = find_checkpoint  # type: ignore[attr-defined]
     module.check_finished = check_finished  # type: ignore[attr-defined]
     module.stands_at = stands_at  # type: ignore[attr-defined]
-    module.build_image = engine.images.append  # type: ignore[attr-defined]
-    module.build_mesh = lambda _, __: engine.mesh  # type: ignore[attr-defined]
+    module.check_images = engine.images.append  # type: ignore[attr-defined]
+    module.mesh_of = lambda _: engine.mesh  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "battsim.run", module)
     return engine
 

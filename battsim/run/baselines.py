@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from battsim.case import ResolvedCase
+from battsim.errors import CaseError
 from battsim.homogenise import BASELINES, Homogenised, homogenise, ladder
 from battsim.models.p2d.cell import P2DCell
 from battsim.models.resolved.half_cell import HalfCell
@@ -17,7 +18,7 @@ from battsim.run.checkpoint import Inputs
 from battsim.run.exchange import BPX_FILE, write_p2d_as_bpx
 from battsim.run.line import run_cell
 from battsim.run.protocol import Ended
-from battsim.run.sinks import Report
+from battsim.run.sinks import Report, part_of
 from meshing.image import VoxelImage
 from meshing.mesh import Mesh
 
@@ -60,21 +61,27 @@ def run_baselines(
     (results / LADDER).mkdir(exist_ok=True)
     per_area = one_c / cell.network.cross_section
     tables, ends = {}, {}
-    for rung, parameters in ladder(found, cell.parameters):
-        report(1.0, f"homogenised cell: {rung}")
+    notes: list[str] = []
+    steps = list(ladder(found, cell.parameters))
+    for number, (rung, parameters) in enumerate(steps):
+        told = part_of(report, number / len(steps), (number + 1) / len(steps))
+        told(0.0, f"homogenised cell: {rung}")
         folder = results if rung in names else results / LADDER
         suffix = f"_{names[rung]}" if rung in names else f"_{_slug(rung)}"
         homogenised = P2DCell(parameters)
         ends[rung] = run_cell(
-            case, homogenised, folder, report, inputs, start, per_area, suffix=suffix, checkpoints=False
+            case, homogenised, folder, told, inputs, start, per_area, suffix=suffix, checkpoints=False
         )
         tables[rung] = folder / f"timeseries{suffix}.csv"
         if names.get(rung) == "p2d_image":
-            write_p2d_as_bpx(results / BPX_FILE, case, parameters, per_area)
+            try:
+                write_p2d_as_bpx(results / BPX_FILE, case, parameters, per_area)
+            except CaseError as error:  # a material that BPX has no place for costs the file, not the run
+                notes.append(f"{BPX_FILE} was not written: {error}")
             write_pybamm_module(results / PYBAMM_FILE, parameters, title=case.name, x_start=start[0], one_c=per_area)
-    number = next((k for k, step in enumerate(case.protocol) if step.step in PAUSE_FREE), None)
-    compared = {} if number is None else _compared(results, tables, number, one_c, cell)
-    return {"homogenised": _as_json(found, ends), **compared}
+    driven = next((k for k, step in enumerate(case.protocol) if step.step in PAUSE_FREE), None)
+    compared = {} if driven is None else _compared(results, tables, driven, one_c, cell)
+    return {"homogenised": _as_json(found, ends), "notes": notes, **compared}
 
 
 def _compared(results: Path, tables: dict[str, Path], number: int, one_c: float, cell: HalfCell) -> dict[str, Any]:

@@ -28,10 +28,13 @@ from battsim.run.coarsening import coarsening, coarsening_warnings
 from battsim.run.engine import LONGEST_STEP, solver_of
 from battsim.run.memory import refuse_too_large
 from battsim.run.protocol import Run, one_c_of, run_protocol
-from battsim.run.sinks import Report, open_sinks
+from battsim.run.sinks import Report, open_sinks, part_of
 from battsim.threads import Team
 from meshing.image import VoxelImage
 from meshing.mesh import Mesh
+
+AFTER_THE_CELL = 0.9
+"""Share of the work that is done when the baselines begin, as progress tells it."""
 
 
 def run_half_cell(
@@ -71,7 +74,8 @@ def _run_half_cell(
     progress = None if checkpoint is None else progress_of(checkpoint)
     with ExitStack() as stack:
         fields = _field_writer(case, results, cell, mesh, image, progress)
-        sinks = open_sinks(results, stack, report, 1, fields=fields, progress=progress)
+        own = part_of(report, 0.0, AFTER_THE_CELL if case.model.baseline else 1.0)
+        sinks = open_sinks(results, stack, own, 1, fields=fields, progress=progress)
         if checkpoint is not None:
             store.remove_after(checkpoint)
             report(0.0, f"goes on at t = {checkpoint.content['time_s']:.6g} s")
@@ -101,7 +105,9 @@ def _run_half_cell(
     found |= {"warnings": [*found["warnings"], *coarsening_warnings(coarser)]}
     if case.model.baseline:
         one_c = one_c_of(case, cell)
-        found |= run_baselines(case, cell, mesh, image, measured, results, report, inputs, x_start, one_c)
+        rest = part_of(report, AFTER_THE_CELL, 1.0)
+        beside = run_baselines(case, cell, mesh, image, measured, results, rest, inputs, x_start, one_c)
+        found |= beside | {"warnings": [*found["warnings"], *beside.pop("notes")]}
     return found
 
 

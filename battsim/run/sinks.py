@@ -51,6 +51,15 @@ class Sinks:
         return () if self.fields is None else self.fields.saved
 
 
+def part_of(report: Report, start: float, stop: float) -> Report:
+    """Progress of a part of the work, told as that of the whole, from one share of it to another."""
+
+    def told(share: float, message: str) -> None:
+        report(start + (stop - start) * share, message)
+
+    return told
+
+
 def open_sinks(
     results: Path,
     stack: ExitStack,
