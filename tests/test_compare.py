@@ -11,7 +11,7 @@ from battsim import cli
 from battsim.cli.sources import read_source
 from battsim.errors import InputError
 from battsim.output.tables import TableWriter, read_table
-from battsim.post.cell import LOSSES
+from battsim.post.rows import LOSSES
 
 CURRENT, ONE_C = 24.0, 30.0
 """A/m2"""

@@ -17,9 +17,9 @@ from battsim.cli.sources import Source, read_source
 from battsim.errors import InputError
 from battsim.output.record import RECORD_FILE
 from battsim.output.tables import TableWriter
-from battsim.post.cell import LOSSES
 from battsim.post.gap import Curve, common_capacities, curve_of, gap, gap_rows
 from battsim.post.profile_gap import COMPARED, profile_gap
+from battsim.post.rows import LOSSES
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from battsim.cli.guard import RESULTS
 from battsim.errors import InputError
 from battsim.output.record import state_of
-from battsim.post.cell import timeseries_columns
+from battsim.post.rows import timeseries_columns
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import Any
 from battsim.constants import SECONDS_PER_HOUR
 from battsim.models.cell.equations import Cell
 from battsim.models.cell.places import Places
-from battsim.post.cell import Tally
+from battsim.post.tally import Tally
 
 
 def full_cell_entries(cell: Cell, tally: Tally, places: Places) -> dict[str, Any]:

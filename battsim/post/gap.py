@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from battsim.errors import InputError
-from battsim.post.cell import LOSSES
+from battsim.post.rows import LOSSES
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from battsim.models.cell.network import Electrode
 from battsim.models.resolved.full_cell import FullCell
 from battsim.models.resolved.half_cell import HalfCell
 from battsim.models.resolved.network import ACTIVE, SEPARATOR, phase_prefix
-from battsim.post.cell import Geometry
+from battsim.post.summary import Geometry
 from meshing.areas import FLOOR
 from meshing.mesh import Mesh
 

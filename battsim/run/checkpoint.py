@@ -28,10 +28,11 @@ from battsim.output.record import (
     state_of,
 )
 from battsim.output.tables import end_of_row
-from battsim.post.cell import STEPS_COLUMNS, ElectrodeState, Plating, Snapshot, Tally, timeseries_columns
 from battsim.post.heat import Heat
 from battsim.post.losses import Losses
 from battsim.post.profiles import PROFILE_COLUMNS
+from battsim.post.rows import STEPS_COLUMNS, timeseries_columns
+from battsim.post.tally import ElectrodeState, Plating, Snapshot, Tally
 from battsim.solvers.stepping import Standing
 
 FREE = ("solver.threads",)

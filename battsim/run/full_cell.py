@@ -20,11 +20,11 @@ from battsim.output.fields import FieldWriter, StackFields
 from battsim.output.pictures import field_sections, voltage_curve
 from battsim.output.record import write_json
 from battsim.output.tables import read_table
-from battsim.post.cell import summary
 from battsim.post.full_cell import full_cell_entries
 from battsim.post.geometry import mesh_geometry
 from battsim.post.microstructure import microstructure
 from battsim.post.profiles import Profiles
+from battsim.post.summary import summary
 from battsim.run.build import ElectrodeImage, electrode_images, full_cell_mesh, full_cell_parameters
 from battsim.run.checkpoint import Inputs, Progress, progress_of
 from battsim.run.coarsening import coarsening, coarsening_warnings

@@ -17,10 +17,10 @@ from battsim.output.gap_pictures import draw_baselines
 from battsim.output.pictures import field_sections, voltage_curve
 from battsim.output.record import write_json
 from battsim.output.tables import read_table
-from battsim.post.cell import summary
 from battsim.post.geometry import mesh_geometry
 from battsim.post.microstructure import microstructure
 from battsim.post.profiles import Profiles
+from battsim.post.summary import summary
 from battsim.run.baselines import run_baselines
 from battsim.run.build import build_mesh, cell_image, fine_image, half_cell_parameters, orientation
 from battsim.run.checkpoint import Inputs, Progress, progress_of

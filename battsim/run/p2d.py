@@ -14,8 +14,8 @@ from battsim.output import checkpoint as store
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.pictures import voltage_curve
 from battsim.output.tables import read_table
-from battsim.post.cell import Geometry, summary
 from battsim.post.full_cell import full_cell_entries
+from battsim.post.summary import Geometry, summary
 from battsim.run.accuracy import as_exact, grid_for_accuracy
 from battsim.run.checkpoint import Inputs, progress_of
 from battsim.run.homogenised import p2d_grid, p2d_parameters

@@ -17,8 +17,9 @@ from battsim.materials.charge import soc_at_stoichiometry
 from battsim.models.cell.equations import Cell, Evaluation
 from battsim.models.cell.places import Places
 from battsim.models.cell.transient import CellTransient, Control
-from battsim.post.cell import Tally, advance, begin, limiting_electrode, snapshot, steps_row, timeseries_row
 from battsim.post.profiles import Profiles
+from battsim.post.rows import limiting_electrode, steps_row, timeseries_row
+from battsim.post.tally import Tally, advance, begin, snapshot
 from battsim.run.checkpoint import Inputs, Progress, save_progress
 from battsim.run.engine import Solver
 from battsim.run.place import named_after

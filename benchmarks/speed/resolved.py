@@ -85,7 +85,7 @@ def measure(kind, shape, given, *, peer=False):
     from battsim.models.cell.jacobian import CYCLES, SWEEP_ORDER
     from battsim.models.cell.transient import CellTransient, Control
     from battsim.models.resolved.half_cell import HalfCell
-    from battsim.post.cell import advance, begin, snapshot
+    from battsim.post.tally import advance, begin, snapshot
     from battsim.run.build import build_image, build_mesh, half_cell_parameters
     from battsim.run.protocol import FIRST_STEP
     from battsim.solvers.block import BlockSolver

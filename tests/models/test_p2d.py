@@ -21,7 +21,7 @@ from battsim.models.p2d.cell import P2DCell
 from battsim.models.p2d.elimination import ParticleElimination
 from battsim.models.p2d.parameters import P2DGrid, Particles
 from battsim.models.p2d.places import LinePlaces
-from battsim.post.cell import advance, begin, snapshot
+from battsim.post.tally import advance, begin, snapshot
 from battsim.solvers.integrate import consistent_start, integrate
 from battsim.solvers.stepping import IntegrationSettings, Limits
 

@@ -19,7 +19,7 @@ from battsim.models.p2d.parameters import P2DGrid, P2DParameters, Particles, Por
 from battsim.models.resolved.full_cell import FullCell
 from battsim.models.resolved.parameters import Binder, FullCellParameters, IonicPhase, Solids
 from battsim.models.resolved.places import MeshPlaces
-from battsim.post.cell import advance, begin, snapshot
+from battsim.post.tally import advance, begin, snapshot
 from battsim.solvers.block import BlockSolver
 from battsim.solvers.integrate import consistent_start, integrate
 from battsim.solvers.stepping import IntegrationSettings, Limits

@@ -5,7 +5,7 @@ import pytest
 
 from battsim.errors import CheckpointError
 from battsim.output.tables import TableWriter, read_table
-from battsim.post.cell import STEPS_COLUMNS, timeseries_columns
+from battsim.post.rows import STEPS_COLUMNS, timeseries_columns
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from battsim.errors import InputError
-from battsim.post.cell import LOSSES
 from battsim.post.gap import POINTS, Curve, common_capacities, curve_of, gap, gap_rows, rungs
+from battsim.post.rows import LOSSES
 
 
 def curve(end=20.0, shift=0.0, n=60, seconds=3600.0, losses=0.01):

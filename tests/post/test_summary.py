@@ -4,21 +4,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from battsim.post.cell import (
-    STEPS_COLUMNS,
-    ElectrodeState,
-    Snapshot,
-    advance,
-    begin,
-    snapshot,
-    steps_row,
-    stop_reason,
-    summary,
-    timeseries_columns,
-    timeseries_row,
-)
 from battsim.post.geometry import mesh_geometry
 from battsim.post.heat import HEATS, Heat
+from battsim.post.rows import STEPS_COLUMNS, steps_row, timeseries_columns, timeseries_row
+from battsim.post.summary import stop_reason, summary
+from battsim.post.tally import ElectrodeState, Snapshot, advance, begin, snapshot
 
 CONTRACT = (
     "time_s, step, current_A_m2, voltage_V, capacity_Ah_m2, energy_Wh_m2, soc, c_e_min_mol_m3, c_e_max_mol_m3, "
