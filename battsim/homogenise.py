@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from battsim.models.cell.network import CellMaterials
 from battsim.models.p2d.parameters import P2DParameters, Particles, PorousElectrode, PorousSeparator
 from battsim.models.resolved.half_cell import HalfCell
 from battsim.models.resolved.network import ACTIVE, BINDER, SEPARATOR
@@ -139,4 +138,4 @@ BASELINES = {"p2d_bruggeman": "bruggeman", "p2d_image": "+a"}
 
 def _half_cell(electrode: PorousElectrode, h: Homogenised, p: HalfCellParameters) -> P2DParameters:
     separator = PorousSeparator(h.separator_thickness, p.separator.porosity, p.separator.b)
-    return P2DParameters(electrode, separator, CellMaterials(p.electrolyte, p.counter, p.temperature, p.salt))
+    return P2DParameters(electrode, separator, p.materials)

@@ -155,7 +155,7 @@ def _side(letter: str, source: Source, step: int | None) -> Side:
     rows = np.flatnonzero(source.columns["step"] == number)
     current = None
     if "time_s" in source.columns:
-        current = float(curve.capacity[-1]) * 3600.0 / float(curve.time[-1])
+        current = curve.mean_current
     return Side(letter, source, number, rows, curve, _direction(source, rows), current)
 
 

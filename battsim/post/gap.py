@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from battsim.constants import SECONDS_PER_HOUR
 from battsim.errors import InputError
 from battsim.post.rows import LOSSES
 
@@ -42,6 +43,11 @@ class Curve:
     capacity: Floats
     voltage: Floats
     losses: Mapping[str, Floats]
+
+    @property
+    def mean_current(self) -> float:
+        """Mean of the magnitude of the current, A/m2."""
+        return float(self.capacity[-1]) * SECONDS_PER_HOUR / float(self.time[-1])
 
     def at(self, capacity: Floats) -> Floats:
         """Voltage at capacities within the curve, V."""

@@ -19,6 +19,7 @@ from battsim.run.full_cell import draw_full_cell, run_full_cell
 from battsim.run.half_cell import draw_half_cell, run_half_cell
 from battsim.run.p2d import draw_p2d, run_p2d
 from battsim.run.place import named_after
+from battsim.run.sinks import silent
 from battsim.run.tortuosity import run_tortuosity
 
 __all__ = [
@@ -55,7 +56,7 @@ def run_case(
     """
     if not isinstance(case, CellCase | TortuosityCase):
         raise CaseError("the case has no kind; load it with battsim.case.load_case")
-    report = progress or _silent
+    report = progress or silent
     inputs = {key: case.locate(name) for key, name in files_of(case).items()}
     if (case.directory / CASE_FILE).is_file():
         inputs[CASE_FILE] = case.directory / CASE_FILE
@@ -97,7 +98,3 @@ def _seeds(case: Case) -> int | dict[str, int] | None:
     """Of the recipe, or of the recipes by the paths of their tables; None where there is none."""
     seeds = {key: image.generate.seed for key, image in images_of(case).items() if image.generate is not None}
     return seeds.get("image", seeds or None)
-
-
-def _silent(share: float, message: str) -> None:
-    """Progress that nobody watches."""

@@ -21,7 +21,7 @@ from battsim.post.gap import Curve, common_capacities, curve_of
 from battsim.run.checkpoint import Inputs
 from battsim.run.line import run_cell
 from battsim.run.protocol import one_c_of
-from battsim.run.sinks import Report
+from battsim.run.sinks import Report, silent
 
 FIRST = P2DGrid(negative=10, separator=6, positive=10, radial=12)
 LARGEST = 640
@@ -37,9 +37,7 @@ def as_exact(case: P2DCase) -> P2DCase:
     accuracy = case.solver.p2d.accuracy
     assert accuracy is not None
     solver = case.solver.model_copy(update={"time_rtol": min(case.solver.time_rtol, OF_TIME * accuracy)})
-    exact = case.model_copy(update={"solver": solver})
-    exact._directory = case._directory
-    return exact
+    return case.model_copy(update={"solver": solver})
 
 
 def grid_for_accuracy(
@@ -57,10 +55,11 @@ def grid_for_accuracy(
     accuracy = case.solver.p2d.accuracy
     assert accuracy is not None
     case, wanted = as_exact(case), OF_SPACE * accuracy
+    one_c = one_c_of(case, P2DCell(parameters, FIRST))
     grids = [FIRST, _times(FIRST, 2.0)]
     curves = [_curves(case, parameters, grid, report, inputs) for grid in grids]
     while True:
-        error = _difference(curves[-2], curves[-1], case, parameters) / 3.0
+        error = _difference(curves[-2], curves[-1], one_c) / 3.0
         if error <= wanted:
             return grids[-1], error
         factor = max(SAFETY * math.sqrt(error / wanted), 2.0)
@@ -86,26 +85,21 @@ def _curves(case: P2DCase, parameters: P2DParameters, grid: P2DGrid, report: Rep
     cell = P2DCell(parameters, grid)
     start = initial_stoichiometries(case, active_materials(case))
     with tempfile.TemporaryDirectory() as folder:
-        run_cell(case, cell, Path(folder), _silent, inputs, start, one_c_of(case, cell), checkpoints=False)
+        run_cell(case, cell, Path(folder), silent, inputs, start, one_c_of(case, cell), checkpoints=False)
         table = read_table(Path(folder) / "timeseries.csv")
     return [curve for k in range(len(case.protocol)) if (curve := curve_of(table, k)) is not None]
 
 
-def _difference(coarse: list[Curve], fine: list[Curve], case: P2DCase, parameters: P2DParameters) -> float:
-    """Largest root mean square of the voltage difference over the steps, V."""
+def _difference(coarse: list[Curve], fine: list[Curve], one_c: float) -> float:
+    """Largest root mean square of the voltage difference over the steps, V; `one_c` is what 1 C means, A/m2."""
     if not fine or len(fine) != len(coarse):
         raise CaseError(
             "solver.p2d.accuracy needs a protocol with a discharge or charge whose voltages can be compared; give "
             "points and radial instead"
         )
-    one_c = one_c_of(case, P2DCell(parameters, FIRST))
     worst = 0.0
     for one, two in zip(coarse, fine, strict=True):
-        rate = max(3600.0 * float(two.capacity[-1]) / float(two.time[-1]) / one_c, 1e-3)
+        rate = max(two.mean_current / one_c, 1e-3)
         capacities = common_capacities([two, one], rate)
         worst = max(worst, float(np.sqrt(np.mean((one.at(capacities) - two.at(capacities)) ** 2))))
     return worst
-
-
-def _silent(share: float, message: str) -> None:
-    """Progress of a run that is one of several."""

@@ -80,19 +80,21 @@ def run_baselines(
                 notes.append(f"{BPX_FILE} was not written: {error}")
             write_pybamm_module(results / PYBAMM_FILE, parameters, title=case.name, x_start=start[0], one_c=per_area)
     driven = next((k for k, step in enumerate(case.protocol) if step.step in PAUSE_FREE), None)
-    compared = {} if driven is None else _compared(results, tables, driven, one_c, cell)
+    compared = {} if driven is None else _compared(results, tables, driven, per_area)
     return {"homogenised": _as_json(found, ends), "notes": notes, **compared}
 
 
-def _compared(results: Path, tables: dict[str, Path], number: int, one_c: float, cell: HalfCell) -> dict[str, Any]:
-    """The gaps over one step of the protocol, as numbers and as gap.csv; empty where a curve lacks the step."""
+def _compared(results: Path, tables: dict[str, Path], number: int, per_area: float) -> dict[str, Any]:
+    """The gaps over one step of the protocol, as numbers and as gap.csv; empty where a curve lacks the step.
+
+    `per_area` is what 1 C means, A/m2.
+    """
     resolved = curve_of(read_table(results / "timeseries.csv"), number)
     curves = {rung: curve_of(read_table(path), number) for rung, path in tables.items()}
     known: dict[str, Curve] = {rung: curve for rung, curve in curves.items() if curve is not None}
     if resolved is None or len(known) < len(curves):
         return {}
-    density = float(resolved.capacity[-1]) * 3600.0 / float(resolved.time[-1])
-    rate = density / (one_c / cell.network.cross_section)
+    rate = resolved.mean_current / per_area
     common = common_capacities([resolved, *known.values()], rate)
     chosen = {name: known[rung] for name, rung in BASELINES.items()}
     pairwise = {name: common_capacities([resolved, curve], rate) for name, curve in chosen.items()}

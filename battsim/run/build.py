@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from battsim.case import Binder as BinderTable
-from battsim.case import Case, FullCellCase, Image, ImageCase, ResolvedCase, images_of
+from battsim.case import Case, FullCellCase, Image, ImageCase, ResolvedCase, Separator, images_of
 from battsim.case.active import active_material, active_materials
 from battsim.errors import ResourceError
 from battsim.materials.library import counter_electrode, electrolyte
@@ -141,11 +141,15 @@ def build_mesh(case: ImageCase, image: VoxelImage) -> Mesh:
     """The mesh of an image in cell axes, with the separator's layers in front of it where there is a cell."""
     if not isinstance(case, ResolvedCase):
         return voxel_mesh(image)
-    separator = case.materials.separator
+    with named_after(case, _image_key("image", case.image)):
+        return electrode_mesh(image, case.materials.separator)
+
+
+def electrode_mesh(image: VoxelImage, separator: Separator) -> Mesh:
+    """An electrode's image in cell axes, with graded layers of a separator in front of it."""
     finest = min(image.voxel_size[0], separator.thickness / separator.layers)
     layers = graded_layers(separator.thickness, separator.layers, finest)
-    with named_after(case, _image_key("image", case.image)):
-        return voxel_mesh(image, layers=layers, layer_phase=SEPARATOR, inside=ACTIVE)
+    return voxel_mesh(image, layers=layers, layer_phase=SEPARATOR, inside=ACTIVE)
 
 
 def full_cell_mesh(case: FullCellCase, images: Mapping[str, VoxelImage]) -> Mesh:

@@ -20,11 +20,12 @@ def coarsening(factor: int, fine: VoxelImage) -> dict[str, Any]:
     return {"coarsening": {"factor": factor, "before": _measures(fine), "after": _measures(after)}}
 
 
-def coarsening_warnings(entry: dict[str, Any]) -> list[str]:
-    """One line on what coarsening changed; none where there was none."""
-    if not entry:
+def coarsening_warnings(measured: dict[str, Any]) -> list[str]:
+    """One line on what coarsening changed, as microstructure.json says; none where there was none."""
+    entry = measured.get("coarsening")
+    if entry is None:
         return []
-    before, after = entry["coarsening"]["before"], entry["coarsening"]["after"]
+    before, after = entry["before"], entry["after"]
     fractions = [
         f"{name} {share:.4f} to {after['volume_fractions'][name]:.4f}"
         for name, share in before["volume_fractions"].items()
@@ -35,7 +36,7 @@ def coarsening_warnings(entry: dict[str, Any]) -> list[str]:
         if area > 0.0
     ]
     return [
-        f"coarsen = {entry['coarsening']['factor']} changed volume fractions ({', '.join(fractions)}) and interface "
+        f"coarsen = {entry['factor']} changed volume fractions ({', '.join(fractions)}) and interface "
         f"areas ({', '.join(areas)})"
     ]
 

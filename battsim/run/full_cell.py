@@ -11,7 +11,7 @@ from typing import Any
 from battsim.case import FullCellCase, initial_stoichiometries
 from battsim.models.cell.jacobian import CYCLES, SWEEP_ORDER
 from battsim.models.resolved.full_cell import FullCell
-from battsim.models.resolved.network import ACTIVE, SEPARATOR
+from battsim.models.resolved.network import SEPARATOR
 from battsim.models.resolved.places import MeshPlaces
 from battsim.models.resolved.potentials import LeftOut
 from battsim.output import checkpoint as store
@@ -25,9 +25,10 @@ from battsim.post.geometry import mesh_geometry
 from battsim.post.microstructure import microstructure
 from battsim.post.profiles import Profiles
 from battsim.post.summary import summary
-from battsim.run.build import ElectrodeImage, electrode_images, full_cell_mesh, full_cell_parameters
+from battsim.run.build import ElectrodeImage, electrode_images, electrode_mesh, full_cell_mesh, full_cell_parameters
 from battsim.run.checkpoint import Inputs, Progress, progress_of
 from battsim.run.coarsening import coarsening, coarsening_warnings
+from battsim.run.drawing import drawing
 from battsim.run.half_cell import measured_before, where_it_ends
 from battsim.run.memory import refuse_too_large_stack
 from battsim.run.protocol import Run, one_c_of, run_protocol
@@ -35,7 +36,6 @@ from battsim.run.sinks import Report, open_sinks
 from battsim.solvers.block import BlockSolver
 from battsim.threads import Team
 from meshing.mesh import Mesh
-from meshing.voxel import graded_layers, voxel_mesh
 
 
 def run_full_cell(
@@ -96,10 +96,8 @@ def _run(
 
 def _measured(case: FullCellCase, name: str, found: ElectrodeImage, cell: FullCell) -> dict[str, Any]:
     """What an electrode is made of, measured on its own image, with the separator in front of it."""
-    separator, image = case.materials.separator, found.image
-    finest = min(image.voxel_size[0], separator.thickness / separator.layers)
-    layers = graded_layers(separator.thickness, separator.layers, finest)
-    alone = voxel_mesh(image, layers=layers, layer_phase=SEPARATOR, inside=ACTIVE)
+    image = found.image
+    alone = electrode_mesh(image, case.materials.separator)
     left_out = [
         LeftOut(part.phase.removeprefix(f"{name} "), part.potential, part.cells, part.volume_share)
         for part in cell.network.determined.left_out
@@ -157,8 +155,7 @@ def _warnings(found: Mapping[str, ElectrodeImage], measured: Mapping[str, Any]) 
                 f"the {name} image is {each.across[0]} x {each.across[1]} voxels across; it was cropped to the "
                 f"{width} x {height} that both images have"
             )
-        coarser = {key: measured[name][key] for key in ("coarsening",) if key in measured[name]}
-        yield from (f"{name}: {line}" for line in coarsening_warnings(coarser))
+        yield from (f"{name}: {line}" for line in coarsening_warnings(measured[name]))
 
 
 def _unbalanced(ratio: float) -> Iterator[str]:
@@ -174,8 +171,7 @@ def draw_full_cell(case: FullCellCase, results: Path, report: Report) -> None:
 
     The numbers are on disk already: a picture that cannot be drawn is a line in the log, not a failed run.
     """
-    report(1.0, "pictures")
-    try:
+    with drawing(report):
         voltage_curve(results / "voltage.png", read_table(results / "timeseries.csv"), title=case.name)
         for name, electrode in case.electrodes.items():
             saved = sorted((results / "fields" / name).glob("t_*.vti"))
@@ -188,5 +184,3 @@ def draw_full_cell(case: FullCellCase, results: Path, report: Report) -> None:
                     flipped=electrode.image.separator_side == "high",
                     title=f"{case.name}: {name} electrode" if case.name else f"{name} electrode",
                 )
-    except Exception as error:  # whatever a drawing library raises on a machine without fonts or a display
-        report(1.0, f"pictures were not drawn: {type(error).__name__}: {error}")

@@ -25,6 +25,7 @@ from battsim.run.baselines import run_baselines
 from battsim.run.build import build_mesh, cell_image, fine_image, half_cell_parameters, orientation
 from battsim.run.checkpoint import Inputs, Progress, progress_of
 from battsim.run.coarsening import coarsening, coarsening_warnings
+from battsim.run.drawing import drawing
 from battsim.run.engine import LONGEST_STEP, solver_of
 from battsim.run.memory import refuse_too_large
 from battsim.run.protocol import Run, one_c_of, run_protocol
@@ -101,12 +102,10 @@ def _run_half_cell(
         current_1C=current_1C,
     )
     found["stop"]["message"] = where_it_ends(found, ended.place)
-    coarser = {key: measured[key] for key in ("coarsening",) if key in measured}
-    found |= {"warnings": [*found["warnings"], *coarsening_warnings(coarser)]}
+    found |= {"warnings": [*found["warnings"], *coarsening_warnings(measured)]}
     if case.model.baseline:
-        one_c = one_c_of(case, cell)
         rest = part_of(report, AFTER_THE_CELL, 1.0)
-        beside = run_baselines(case, cell, mesh, image, measured, results, rest, inputs, x_start, one_c)
+        beside = run_baselines(case, cell, mesh, image, measured, results, rest, inputs, x_start, run.one_c)
         found |= beside | {"warnings": [*found["warnings"], *beside.pop("notes")]}
     return found
 
@@ -153,8 +152,7 @@ def draw_half_cell(case: ResolvedCase, results: Path, report: Report) -> None:
     The sections need both c_s and c_e in the fields.
     The numbers are on disk already: a picture that cannot be drawn is a line in the log, not a failed run.
     """
-    report(1.0, "pictures")
-    try:
+    with drawing(report):
         voltage_curve(results / "voltage.png", read_table(results / "timeseries.csv"), title=case.name)
         saved = sorted((results / "fields").glob("t_*.vti"))
         if saved and {"c_s", "c_e"} <= set(case.output.fields):
@@ -168,5 +166,3 @@ def draw_half_cell(case: ResolvedCase, results: Path, report: Report) -> None:
             )
         if case.model.baseline:
             draw_baselines(results, title=case.name)
-    except Exception as error:  # whatever a drawing library raises on a machine without fonts or a display
-        report(1.0, f"pictures were not drawn: {type(error).__name__}: {error}")

@@ -18,6 +18,7 @@ from battsim.post.full_cell import full_cell_entries
 from battsim.post.summary import Geometry, summary
 from battsim.run.accuracy import as_exact, grid_for_accuracy
 from battsim.run.checkpoint import Inputs, progress_of
+from battsim.run.drawing import drawing
 from battsim.run.homogenised import p2d_grid, p2d_parameters
 from battsim.run.line import run_cell
 from battsim.run.protocol import Ended, one_c_of
@@ -76,8 +77,5 @@ def p2d_summary(cell: P2DCell, ended: Ended, one_c: float) -> dict[str, Any]:
 
 def draw_p2d(case: P2DCase, results: Path, report: Report) -> None:
     """The voltage curve with its losses; a picture that cannot be drawn is a line in the log, not a failed run."""
-    report(1.0, "pictures")
-    try:
+    with drawing(report):
         voltage_curve(results / "voltage.png", read_table(results / "timeseries.csv"), title=case.name)
-    except Exception as error:  # whatever a drawing library raises on a machine without fonts or a display
-        report(1.0, f"pictures were not drawn: {type(error).__name__}: {error}")

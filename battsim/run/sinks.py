@@ -51,6 +51,10 @@ class Sinks:
         return () if self.fields is None else self.fields.saved
 
 
+def silent(share: float, message: str) -> None:
+    """Progress that nobody watches."""
+
+
 def part_of(report: Report, start: float, stop: float) -> Report:
     """Progress of a part of the work, told as that of the whole, from one share of it to another."""
 

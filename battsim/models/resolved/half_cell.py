@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from battsim.models.cell.equations import Cell
-from battsim.models.cell.network import CellMaterials
 from battsim.models.resolved.network import ResolvedNetwork, half_cell_network, networks_of
 from battsim.models.resolved.parameters import HalfCellParameters
 from battsim.threads import ALONE, Team
@@ -36,7 +35,6 @@ class HalfCell(Cell):
     network: ResolvedNetwork
 
     def __init__(self, mesh: Mesh, parameters: HalfCellParameters, team: Team = ALONE) -> None:
-        p = self.parameters = parameters
-        materials = CellMaterials(p.electrolyte, p.counter, p.temperature, p.salt)
-        super().__init__(half_cell_network(mesh, parameters), materials, team)
+        self.parameters = parameters
+        super().__init__(half_cell_network(mesh, parameters), parameters.materials, team)
         self.networks = networks_of(mesh, self.network)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from battsim.materials.types import ActiveMaterial, CounterElectrode, Electrolyte
+from battsim.models.cell.network import CellMaterials
 
 BinderTransport = Literal["nanoporous", "impermeable", "as-pore", "as-solid"]
 
@@ -70,6 +71,11 @@ class HalfCellParameters:
     separator: IonicPhase
     temperature: float
     salt: float
+
+    @property
+    def materials(self) -> CellMaterials:
+        """What surrounds the electrode."""
+        return CellMaterials(self.electrolyte, self.counter, self.temperature, self.salt)
 
     @property
     def solids(self) -> Solids:
