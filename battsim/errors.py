@@ -40,6 +40,12 @@ class ResourceError(BattsimError):
     exit_code = 7
 
 
+class MembersFailedError(BattsimError):
+    """Some of many runs failed; the others are done, and standard output has all of them."""
+
+    exit_code = 8
+
+
 class CheckpointError(BattsimError):
     """No checkpoint can be gone on from: it is damaged, or belongs to other inputs."""
 

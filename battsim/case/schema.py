@@ -183,6 +183,11 @@ class Case(Table):
         """The case directory, absolute."""
         return self._directory
 
+    @property
+    def kind(self) -> str:
+        """Of the model: resolved, p2d or tortuosity."""
+        return str(self.resolved()["model"]["kind"])
+
     def locate(self, name: str) -> Path:
         """Absolute path of a file that the case names relative to itself."""
         return (self._directory / name).resolve()

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from battsim.cli.guard import RESULTS, TERMINATED, AnsweredError, Terminated, UsageError, guarded
+from battsim.cli.guard import TERMINATED, AnsweredError, Terminated, UsageError, guarded
 from battsim.cli.options import ImageOptions
-from battsim.cli.show import print_json, print_summary, progress_of, terminal_progress
-from battsim.cli.stop import ended_by_signals
+from battsim.cli.show import print_json, print_summary, terminal_progress
 
 if TYPE_CHECKING:
     from battsim.case import Case
-    from battsim.output.checkpoint import Checkpoint
     from meshing.mesh import Mesh
 
 _A_RECIPE = "a recipe"
@@ -125,122 +122,39 @@ def validate(directory: CaseDirectory, allow_outside: AllowOutside = False, as_j
 
         check_images(case)
     if as_json:
-        print_json({"valid": True, "kind": _kind(case), "case": case.resolved()})
+        print_json({"valid": True, "kind": case.kind, "case": case.resolved()})
         return
-    typer.echo(f"{directory}: valid ({_kind(case)}; {_contents(case)})")
+    typer.echo(f"{directory}: valid ({case.kind}; {_contents(case)})")
 
 
-@app.command(epilog="Examples: battsim run mycase   |   battsim run mycase --resume")
+@app.command(
+    epilog="Examples: battsim run mycase   |   battsim run mycase --resume   |   battsim run mycase "
+    "--rates C/5,1C,2C --columns 3"
+)
 @guarded
 def run(
     directory: CaseDirectory,
     resume: Resume = False,
     fresh: Fresh = False,
+    rates: Annotated[
+        str | None,
+        typer.Option(metavar="RATE[,RATE]", help="Run the protocol at each of these rates, on one mesh: C/5,1C,2C."),
+    ] = None,
+    columns: Annotated[
+        int, typer.Option(min=1, help="Run on so many columns of the image, or realisations of the recipe.")
+    ] = 1,
     allow_outside: AllowOutside = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a case; writes DIR/results."""
+    """Run a case; writes DIR/results. With --rates or --columns each run is a folder of results in there."""
+    from battsim.cli.runs import run_directory, run_study_of
+
     if resume and fresh:
         raise UsageError("--resume goes on with the results that --fresh removes; choose one")
-    _run(directory, resume, fresh, allow_outside, as_json)
-
-
-def _run(
-    directory: Path, resume: bool, fresh: bool, allow_outside: bool, as_json: bool, kind: str | None = None
-) -> None:
-    """Loads, runs and reports a case; with `kind`, only of that kind."""
-    from battsim.case import load_case
-
-    case = load_case(directory, allow_outside=allow_outside)
-    if kind is not None and _kind(case) != kind:
-        raise UsageError(f'{directory} has model.kind = "{_kind(case)}", not "{kind}"; use battsim run {directory}')
-    results = directory / RESULTS
-    summary = _finished(case, results) if resume else None
-    if summary is None:
-        checkpoint = _to_go_on_from(case, results) if resume else None
-        if not resume:
-            _make_room(results, fresh)
-        summary = _compute(case, results, checkpoint)
-    if as_json:
-        print_json(summary)
-        return
-    print_summary(summary)
-    typer.echo(f"results in {results}")
-
-
-def _compute(case: Case, results: Path, checkpoint: Checkpoint | None) -> Mapping[str, Any]:
-    """Summary of a run from its start or from a checkpoint; an interruption says what can be gone on from."""
-    from battsim.run import run_case, stands_at
-
-    try:
-        with progress_of(results) as show, ended_by_signals() as end_if_asked:
-
-            def progress(share: float, message: str) -> None:
-                show(share, message)
-                end_if_asked()
-
-            return run_case(case, results=results, progress=progress, checkpoint=checkpoint)
-    except (KeyboardInterrupt, Terminated):
-        place = stands_at(results)
-        if place:
-            typer.echo(f"{results}: {place}; battsim run {results.parent} --resume goes on from there", err=True)
-        raise
-
-
-def _finished(case: Case, results: Path) -> Mapping[str, Any] | None:
-    """Summary of a run of the case that has nothing left to do; None where it is not finished."""
-    import json
-
-    from battsim.output.record import state_of
-
-    if state_of(results) != "done":
-        return None
-    from battsim.run import check_finished
-
-    check_finished(case, results)
-    typer.echo(f"{results} holds a finished run of this case: there is nothing to resume", err=True)
-    summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
-    assert isinstance(summary, dict)
-    return summary
-
-
-def _to_go_on_from(case: Case, results: Path) -> Checkpoint | None:
-    """The checkpoint that a run which was interrupted left; None, and room for a new run, where it left none."""
-    from battsim.output.record import clear, runs_elsewhere
-    from battsim.run import find_checkpoint
-
-    if runs_elsewhere(results):
-        raise UsageError(f"{results} belongs to a run that is under way; wait for it, or stop it")
-    found = find_checkpoint(case, results)
-    for note in found.notes:
-        typer.echo(f"warning: {note}", err=True)
-    if found.checkpoint is None:
-        typer.echo(f"{results} holds no checkpoint: there is nothing to resume, and the run starts anew", err=True)
-        if results.is_dir():
-            clear(results)
-    return found.checkpoint
-
-
-def _make_room(results: Path, fresh: bool) -> None:
-    """An empty place for results; without --fresh refuses to replace a finished, a running or an unfinished run."""
-    from battsim.output import checkpoint
-    from battsim.output.record import clear, state_of
-
-    state = state_of(results)
-    if not fresh and state == "done":
-        raise UsageError(f"{results} holds a finished run, which is left as it is; --fresh removes it and starts anew")
-    if not fresh and state == "running":
-        raise UsageError(
-            f"{results} belongs to a run that is under way, or was killed; --resume goes on with one that was killed, "
-            "--fresh removes it and starts anew"
-        )
-    if not fresh and checkpoint.any_in(results / checkpoint.FOLDER):
-        raise UsageError(
-            f"{results} holds checkpoints of a run that did not end; --resume goes on from them, --fresh removes them "
-            "and starts anew"
-        )
-    if results.is_dir():
-        clear(results)
+    if rates is None and columns == 1:
+        run_directory(directory, resume, fresh, allow_outside, as_json)
+    else:
+        run_study_of(directory, rates, columns, resume, fresh, allow_outside, as_json)
 
 
 @app.command(
@@ -296,7 +210,9 @@ def tortuosity(
     if (target / "case.toml").is_file() or (target.is_dir() and phase is None and conductivity is None):
         if options.given:
             raise UsageError(f"{', '.join(options.given)}: goes with an image; {target} says it in case.toml")
-        _run(target, False, fresh, allow_outside, as_json, kind="tortuosity")
+        from battsim.cli.runs import run_directory
+
+        run_directory(target, False, fresh, allow_outside, as_json, kind="tortuosity")
         return
     from battsim.cli.image_transport import image_tortuosity
 
@@ -327,7 +243,7 @@ def mesh(
 
     case = load_case(directory, allow_outside=allow_outside)
     if not isinstance(case, ImageCase | FullCellCase):
-        raise UsageError(f'{directory} has model.kind = "{_kind(case)}", which has no image to mesh; battsim run it')
+        raise UsageError(f'{directory} has model.kind = "{case.kind}", which has no image to mesh; battsim run it')
     place = directory / "mesh.vtu" if output is None else output
     if place.suffix.lower() not in MESH_SUFFIXES:
         raise UsageError(f"--output {place} must end in {', '.join(MESH_SUFFIXES)}")
@@ -383,10 +299,6 @@ def _counts(mesh: Mesh) -> dict[str, Any]:
         "interfaces": {"|".join(pair.phases): pair.first.size for pair in mesh.interfaces},
         "interface_area_m2": {"|".join(pair.phases): float(pair.area.sum()) for pair in mesh.interfaces},
     }
-
-
-def _kind(case: Case) -> str:
-    return str(case.resolved()["model"]["kind"])
 
 
 def _contents(case: Case) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 import typer
 
 from battsim.cli.show import print_json
-from battsim.errors import BattsimError, ImpossibleError
+from battsim.errors import BattsimError, ImpossibleError, MembersFailedError
 from meshing.errors import ImageError, LabelError, MeshError
 
 P = ParamSpec("P")
@@ -47,7 +47,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             if isinstance(error, typer.Exit):
                 raise
             message, code = _explain(error, kwargs)
-            if kwargs.get("as_json") and not isinstance(error, AnsweredError):
+            if kwargs.get("as_json") and not isinstance(error, AnsweredError | MembersFailedError):
                 print_json({"error": message, "exit_code": code})
             typer.echo(f"error: {message}", err=True)
             raise typer.Exit(code) from None

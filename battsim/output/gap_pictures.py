@@ -111,15 +111,17 @@ def draw_baselines(results: Path, *, title: str = "") -> list[Path]:
 def _lines(results: Path, step: int) -> tuple[list[Line], list[Line]]:
     """Voltage of the three cells over one protocol step, and the differences of gap.csv."""
     gap = read_table(results / "gap.csv")
-    curves = [Line(RESOLVED, *_curve(read_table(results / "timeseries.csv"), step), VOLTAGE)]
+    curves = [Line(RESOLVED, *capacity_and_voltage(read_table(results / "timeseries.csv"), step), VOLTAGE)]
     differences = []
     for name, (label, colour, dashes) in BASELINES.items():
-        curves.append(Line(label, *_curve(read_table(results / f"timeseries_{name}.csv"), step), colour, dashes))
+        curves.append(
+            Line(label, *capacity_and_voltage(read_table(results / f"timeseries_{name}.csv"), step), colour, dashes)
+        )
         differences.append(Line(label, gap["capacity_Ah_m2"], gap[f"{name}_difference_V"], colour, dashes))
     return curves, differences
 
 
-def _curve(columns: Table, step: int) -> tuple[Floats, Floats]:
+def capacity_and_voltage(columns: Table, step: int) -> tuple[Floats, Floats]:
     """Capacity since a protocol step began (Ah/m2) and voltage (V)."""
     rows = columns["step"] == step
     capacity = columns["capacity_Ah_m2"][rows]

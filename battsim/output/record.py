@@ -36,6 +36,8 @@ OWNED = (
     "steps*.csv",
     "profiles*.csv",
     "gap.csv",
+    "study.json",
+    "runs.csv",
     "ladder/*.csv",
     "slices.csv",
     "fields/fields.pvd",

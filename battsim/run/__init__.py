@@ -16,7 +16,7 @@ from battsim.output.record import recorded, write_json
 from battsim.run.build import build_image, build_mesh, check_images, mesh_of
 from battsim.run.checkpoint import check_finished, find_checkpoint, inputs_of, stands_at
 from battsim.run.full_cell import draw_full_cell, run_full_cell
-from battsim.run.half_cell import draw_half_cell, run_half_cell
+from battsim.run.half_cell import BuiltHalfCell, draw_half_cell, run_half_cell
 from battsim.run.p2d import draw_p2d, run_p2d
 from battsim.run.place import named_after
 from battsim.run.sinks import silent
@@ -40,6 +40,7 @@ def run_case(
     results: Path,
     progress: Callable[[float, str], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    built: BuiltHalfCell | None = None,
 ) -> dict[str, Any]:
     """Summary of a case; everything else it finds is written to `results` on the way.
 
@@ -75,7 +76,7 @@ def run_case(
     ):
         write_json(results / "case.resolved.json", case.resolved())
         if isinstance(case, ResolvedCase):
-            summary = run_half_cell(case, results, report, inputs_of(case), checkpoint)
+            summary = run_half_cell(case, results, report, inputs_of(case), checkpoint, built)
         elif isinstance(case, FullCellCase):
             summary = run_full_cell(case, results, report, inputs_of(case), checkpoint)
         elif isinstance(case, P2DCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -190,7 +191,7 @@ def half_cell_parameters(case: ResolvedCase) -> HalfCellParameters:
     materials, conditions = case.materials, case.conditions
     return HalfCellParameters(
         active=active_material(case),
-        electrolyte=electrolyte(materials.electrolyte),
+        electrolyte=electrolyte(case.materials.electrolyte),
         counter=counter_electrode(materials.counter),
         binder=_binder(materials.binder),
         separator=IonicPhase(materials.separator.porosity, materials.separator.transport_factor),
@@ -225,20 +226,29 @@ def _generated(described: Image) -> VoxelImage:
 
 def _read(case: Case, described: Image) -> VoxelImage:
     assert described.file is not None
-    path = case.locate(described.file)
     assert described.voxel_size is not None
     assert described.labels is not None
-    declared = {
+    path = case.locate(described.file)
+    _refuse_too_large(path, header_of(case, described))
+    values = read_voxels(path, **_declared(described))
+    return label_image(values, described.voxel_size, described.labels, described.ignore)
+
+
+def header_of(case: Case, described: Image) -> ImageHeader:
+    """What the image's file says of itself. Raises ImageError as `read_header`."""
+    assert described.file is not None
+    return read_header(case.locate(described.file), **_declared(described))
+
+
+def _declared(described: Image) -> dict[str, Any]:
+    """What the case says of the file, as the readers take it."""
+    return {
         "shape": described.shape,
         "dtype": described.dtype,
         "byte_order": described.byte_order,
         "order": described.order,
         "offset": described.offset,
     }
-    header = read_header(path, **declared)  # type: ignore[arg-type]
-    _refuse_too_large(path, header)
-    values = read_voxels(path, **declared)  # type: ignore[arg-type]
-    return label_image(values, described.voxel_size, described.labels, described.ignore)
 
 
 def _refuse_too_large(path: Path, header: ImageHeader) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,73 @@ AFTER_THE_CELL = 0.9
 """Share of the work that is done when the baselines begin, as progress tells it."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BuiltHalfCell:
+    """What runs of a case share that differ in the protocol alone.
+
+    Attributes
+    ----------
+    image
+        In cell axes.
+    measured
+        Content of microstructure.json.
+    """
+
+    image: VoxelImage
+    mesh: Mesh
+    cell: HalfCell
+    measured: dict[str, Any]
+
+
+@contextmanager
+def built_half_cell(
+    case: ResolvedCase, report: Report, measured: dict[str, Any] | None = None
+) -> Iterator[BuiltHalfCell]:
+    """Image, mesh, cell and microstructure of a case; the cell's threads live as long as the block.
+
+    Parameters
+    ----------
+    measured
+        Content of microstructure.json, where it is known already.
+
+    Raises
+    ------
+    ImageError, LabelError, MeshError, ResourceError
+        As `build_image`, and where the cell would not fit into memory.
+    ImpossibleError
+        Where no current can flow.
+    """
+    with Team(case.solver.threads) as team:
+        report(0.0, "image and mesh")
+        parameters = half_cell_parameters(case)
+        initial_stoichiometries(case, (parameters.active,))  # refuses a start that is none before anything is built
+        fine = fine_image(case)
+        image = cell_image(case, fine)
+        refuse_too_large(case, image)
+        mesh = build_mesh(case, image)
+        cell = HalfCell(mesh, parameters, team)
+        if measured is None:
+            report(0.0, f"microstructure of {image.labels.size} voxels")
+            left_out = cell.network.determined.left_out
+            measured = microstructure(image, mesh, parameters, orientation=orientation(case), left_out=left_out)
+            measured = measured | coarsening(case.image.coarsen, fine)
+        yield BuiltHalfCell(image, mesh, cell, measured)
+
+
 def run_half_cell(
-    case: ResolvedCase, results: Path, report: Report, inputs: Inputs, checkpoint: Checkpoint | None = None
+    case: ResolvedCase,
+    results: Path,
+    report: Report,
+    inputs: Inputs,
+    checkpoint: Checkpoint | None = None,
+    built: BuiltHalfCell | None = None,
 ) -> dict[str, Any]:
     """Summary of a resolved half cell after its protocol, from its start or from a checkpoint.
+
+    Parameters
+    ----------
+    built
+        Of this case, but for the protocol; None: built here.
 
     Raises
     ------
@@ -50,28 +115,23 @@ def run_half_cell(
     NotConvergedError
         Where a solver gives up without a physical reason.
     """
-    with Team(case.solver.threads) as team:
-        return _run_half_cell(case, results, report, inputs, checkpoint, team)
+    if built is not None:
+        return _run_half_cell(case, results, report, inputs, checkpoint, built)
+    with built_half_cell(case, report, None if checkpoint is None else measured_before(results)) as built:
+        return _run_half_cell(case, results, report, inputs, checkpoint, built)
 
 
 def _run_half_cell(
-    case: ResolvedCase, results: Path, report: Report, inputs: Inputs, checkpoint: Checkpoint | None, team: Team
+    case: ResolvedCase,
+    results: Path,
+    report: Report,
+    inputs: Inputs,
+    checkpoint: Checkpoint | None,
+    built: BuiltHalfCell,
 ) -> dict[str, Any]:
-    report(0.0, "image and mesh")
-    parameters = half_cell_parameters(case)
-    x_start = initial_stoichiometries(case, (parameters.active,))
-    fine = fine_image(case)
-    image = cell_image(case, fine)
-    refuse_too_large(case, image)
-    mesh = build_mesh(case, image)
-    cell = HalfCell(mesh, parameters, team)
-    measured = None if checkpoint is None else measured_before(results)
-    if measured is None:
-        report(0.0, f"microstructure of {image.labels.size} voxels")
-        left_out = cell.network.determined.left_out
-        measured = microstructure(image, mesh, parameters, orientation=orientation(case), left_out=left_out)
-        measured = measured | coarsening(case.image.coarsen, fine)
-        write_json(results / "microstructure.json", measured)
+    image, mesh, cell, measured = built.image, built.mesh, built.cell, built.measured
+    x_start = initial_stoichiometries(case, (cell.parameters.active,))
+    write_json(results / "microstructure.json", measured)
     progress = None if checkpoint is None else progress_of(checkpoint)
     with ExitStack() as stack:
         fields = _field_writer(case, results, cell, mesh, image, progress)
