@@ -78,7 +78,7 @@ def compare(arguments):
                 {"cell": cell, "rate": rate, "current": found["current"], "t": t.tolist(), "V": V.tolist(), "end": end}
             )
             row = {"cell": cell, "rate": rate, "order_in_x": order, "pybamm_default_rms_mV": rms(default - V)}
-            row["pybamm_default_s"] = found["curves"]["{} {}".format(*DEFAULT)]["seconds"]
+            row["pybamm_default_s"] = found["curves"]["{} {}".format(*DEFAULT)]["seconds"][0]
             for name, grid, tolerance in (("default", (40, 20, 40, 40), 1e-4), ("fine", (160, 160, 160, 160), 1e-5)):
                 ours(cell, found["current"], grid, tolerance) if not rows else None  # kernels compile once
                 times, voltages, seconds = ours(cell, found["current"], grid, tolerance)
