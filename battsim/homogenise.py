@@ -1,9 +1,9 @@
-"""Parameters of the homogenised cell from an image: the one home of eps, b, sigma, a and R.
+"""Parameters of the homogenised cell from the image of each electrode: the one home of eps, b, sigma, a and R.
 
     eps_e    connected pore plus the porosity of connected binder
     b        D_eff / D_bulk of one through-plane solve over pore (1) and binder (b of its nano-pores)
     sigma    effective conductivity of one through-plane solve over active material and binder, S/m
-    eps_s    active material that the collector and the electrolyte reach
+    eps_s    active material that its collector and the electrolyte reach
     R        3 V / A with the whole surface of the active material, towards pore, binder and separator, m
     a        electroactive area per volume, 1/m, independent of R
 
@@ -14,13 +14,16 @@ a ladder take over one measured quantity after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from battsim.materials.types import ActiveMaterial
+from battsim.models.cell.network import CellMaterials, Electrode
 from battsim.models.p2d.parameters import P2DParameters, Particles, PorousElectrode, PorousSeparator
+from battsim.models.resolved.full_cell import FullCell
 from battsim.models.resolved.half_cell import HalfCell
-from battsim.models.resolved.network import ACTIVE, BINDER, SEPARATOR
-from battsim.models.resolved.parameters import HalfCellParameters
+from battsim.models.resolved.network import ACTIVE, BINDER, SEPARATOR, phase_prefix
+from battsim.models.resolved.parameters import HalfCellParameters, Solids
 from meshing.image import VoxelImage
 from meshing.mesh import Mesh
 from meshing.particles import particles, radii, size_classes
@@ -32,12 +35,28 @@ SIZES = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Conduction:
+    """Through-plane transport of an electrode's image.
+
+    Attributes
+    ----------
+    b
+        Transport factor of the electrolyte.
+    conductivity
+        Electronic, effective, S/m.
+    """
+
+    b: float
+    conductivity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Homogenised:
     """An electrode's image in the terms of the homogenised model; see the module for each.
 
     Attributes
     ----------
-    thickness, separator_thickness
+    thickness
         m.
     porosity, b, conductivity, active_volume_fraction, radius, area_per_volume
         eps_e, b, sigma (S/m), eps_s, R (m), a (1/m).
@@ -47,8 +66,8 @@ class Homogenised:
         Size distribution of the particles, with the surface per volume of R.
     """
 
+    material: ActiveMaterial
     thickness: float
-    separator_thickness: float
     porosity: float
     b: float
     conductivity: float
@@ -64,56 +83,115 @@ class Homogenised:
         return float(self.porosity**BRUGGEMAN)
 
 
-def homogenise(cell: HalfCell, mesh: Mesh, image: VoxelImage, b: float, conductivity: float) -> Homogenised:
-    """What an electrode is to the homogenised model.
+@dataclass(frozen=True, slots=True)
+class HomogenisedCell:
+    """A resolved cell in the terms of the homogenised model.
+
+    Attributes
+    ----------
+    electrodes
+        From the negative end on: the one of a half cell, or both.
+    separator, materials
+        Those of the resolved cell.
+    """
+
+    electrodes: tuple[Homogenised, ...]
+    separator: PorousSeparator
+    materials: CellMaterials
+
+
+def homogenise(
+    cell: HalfCell | FullCell, mesh: Mesh, images: Sequence[VoxelImage], conduction: Sequence[Conduction]
+) -> HomogenisedCell:
+    """What a resolved cell is to the homogenised model.
 
     Parameters
     ----------
-    cell, mesh, image
-        The resolved cell, its mesh and its image in cell axes.
-    b, conductivity
-        Through-plane transport factor of the electrolyte, and electronic conductivity (S/m), from the image.
+    cell, mesh
+        The resolved cell and its mesh.
+    images, conduction
+        Image in cell axes and through-plane transport of each electrode, from the negative end on.
     """
-    network, p = cell.network, cell.parameters
-    (electrode,) = network.electrodes
-    in_electrode = ~mesh.in_phase(SEPARATOR)
-    volume = float(mesh.volume[in_electrode].sum())
-    electrolyte = in_electrode[network.electrolyte_cells] & network.determined.at_counter[network.electrolyte_cells]
-    counted, faces = electrode.counts_for_capacity, network.reactive
-    reacting = counted[faces.solid] & network.determined.at_counter[network.electrolyte_cells[faces.ionic]]
-    surface = sum(float(pair.area.sum()) for pair in mesh.interfaces if pair.phases[0] == ACTIVE)
-    active = mesh.in_phase(ACTIVE)
-    radius = 3.0 * float(mesh.volume[active].sum()) / surface
-    found, count = particles(image.mask(ACTIVE), image.voxel_size)
-    sizes, shares = size_classes(radii(found, count, image.voxel_volume), SIZES, radius)
-    return Homogenised(
-        thickness=volume / network.cross_section,
-        separator_thickness=float(mesh.volume[~in_electrode].sum()) / network.cross_section,
-        porosity=float(network.electrolyte_volume[electrolyte].sum()) / volume,
-        b=b,
-        conductivity=conductivity,
-        active_volume_fraction=float(network.solid_volume[counted].sum()) / volume,
-        radius=radius,
-        area_per_volume=float(faces.area[reacting].sum()) / volume,
-        conductivity_bruggeman=_bruggeman_conductivity(image, p),
-        sizes=tuple(Particles(float(R), float(share)) for R, share in zip(sizes, shares, strict=True)),
+    separator = cell.parameters.separator
+    thickness = float(mesh.volume[mesh.in_phase(SEPARATOR)].sum()) / cell.network.cross_section
+    return HomogenisedCell(
+        electrodes=tuple(
+            _electrode(cell, mesh, *each)
+            for each in zip(cell.electrodes, _solids(cell), images, conduction, strict=True)
+        ),
+        separator=PorousSeparator(thickness, separator.porosity, separator.b),
+        materials=cell.materials,
     )
 
 
-def _bruggeman_conductivity(image: VoxelImage, p: HalfCellParameters) -> float:
+def _solids(cell: HalfCell | FullCell) -> tuple[Solids, ...]:
+    """What each electrode is made of, from the negative end on."""
+    p = cell.parameters
+    return (p.solids,) if isinstance(p, HalfCellParameters) else (p.negative, p.positive)
+
+
+def _electrode(
+    cell: HalfCell | FullCell,
+    mesh: Mesh,
+    electrode: Electrode,
+    solids: Solids,
+    image: VoxelImage,
+    conduction: Conduction,
+) -> Homogenised:
+    """What an electrode is to the homogenised model."""
+    network, prefix = cell.network, phase_prefix(cell.network, electrode)
+    in_electrode = mesh.in_phase(*(name for name in mesh.phases if name != SEPARATOR and name.startswith(prefix)))
+    volume = float(mesh.volume[in_electrode].sum())
+    reached = network.determined.at_counter[network.electrolyte_cells]
+    counted, faces = electrode.counts_for_capacity, network.reactive.at(electrode.reactive)
+    reacting = counted[faces.solid - electrode.solid.start] & reached[faces.ionic]
+    active = prefix + ACTIVE
+    surface = sum(float(pair.area.sum()) for pair in mesh.interfaces if pair.phases[0] == active)
+    radius = 3.0 * float(mesh.volume[mesh.in_phase(active)].sum()) / surface
+    return Homogenised(
+        material=electrode.material,
+        thickness=volume / network.cross_section,
+        porosity=float(network.electrolyte_volume[reached & in_electrode[network.electrolyte_cells]].sum()) / volume,
+        b=conduction.b,
+        conductivity=conduction.conductivity,
+        active_volume_fraction=float(network.solid_volume[electrode.solid][counted].sum()) / volume,
+        radius=radius,
+        area_per_volume=float(faces.area[reacting].sum()) / volume,
+        conductivity_bruggeman=_bruggeman_conductivity(image, solids),
+        sizes=_sizes(image, radius),
+    )
+
+
+def _sizes(image: VoxelImage, radius: float) -> tuple[Particles, ...]:
+    """Size distribution of the particles, with the surface per volume of spheres of a radius (m)."""
+    found, count = particles(image.mask(ACTIVE), image.voxel_size)
+    sizes, shares = size_classes(radii(found, count, image.voxel_volume), SIZES, radius)
+    return tuple(Particles(float(R), float(share)) for R, share in zip(sizes, shares, strict=True))
+
+
+def _bruggeman_conductivity(image: VoxelImage, solids: Solids) -> float:
     """Both solids in parallel, each with its volume fraction to the power 3/2, S/m."""
-    sigma = {ACTIVE: p.active.conductivity, BINDER: p.binder.conductivity}
+    sigma = {ACTIVE: solids.active.conductivity, BINDER: solids.binder.conductivity}
     present = [name for name in sigma if name in image.phases]
     return float(sum(sigma[name] * image.volume_fraction(name) ** BRUGGEMAN for name in present))
 
 
-def ladder(h: Homogenised, p: HalfCellParameters) -> Iterator[tuple[str, P2DParameters]]:
+def ladder(found: HomogenisedCell) -> Iterator[tuple[str, P2DParameters]]:
     """Homogenised cells from the textbook's to the measured one, each with one more measured quantity, and their names.
 
-    The first is `p2d_bruggeman`, the fourth, with everything but the size distribution, is `p2d_image`.
+    A rung takes the quantity over in all electrodes. The first is `p2d_bruggeman`, the fourth, with everything but the
+    size distribution, is `p2d_image`.
     """
+    climbed = [_rungs(electrode) for electrode in found.electrodes]
+    for name in climbed[0]:
+        *negative, positive = (rungs[name] for rungs in climbed)
+        yield name, P2DParameters(positive, found.separator, found.materials, *negative)
+
+
+def _rungs(h: Homogenised) -> dict[str, PorousElectrode]:
+    """An electrode on each rung of the ladder."""
     textbook = PorousElectrode(
-        material=p.active,
+        material=h.material,
         thickness=h.thickness,
         porosity=h.porosity,
         b=h.b_bruggeman,
@@ -121,21 +199,14 @@ def ladder(h: Homogenised, p: HalfCellParameters) -> Iterator[tuple[str, P2DPara
         particles=(Particles(h.radius),),
         conductivity=h.conductivity_bruggeman,
     )
-    rungs = {
+    return {
         "bruggeman": textbook,
         "+b": (with_b := replace(textbook, b=h.b)),
         "+sigma": (with_sigma := replace(with_b, conductivity=h.conductivity)),
         "+a": (with_area := replace(with_sigma, area_per_volume=h.area_per_volume)),
         "+radius distribution": replace(with_area, particles=h.sizes),
     }
-    for name, electrode in rungs.items():
-        yield name, _half_cell(electrode, h, p)
 
 
 BASELINES = {"p2d_bruggeman": "bruggeman", "p2d_image": "+a"}
 """Rung of the ladder that each baseline is."""
-
-
-def _half_cell(electrode: PorousElectrode, h: Homogenised, p: HalfCellParameters) -> P2DParameters:
-    separator = PorousSeparator(h.separator_thickness, p.separator.porosity, p.separator.b)
-    return P2DParameters(electrode, separator, p.materials)

@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meshing.errors import MeshError
-from meshing.image import AXES
+from meshing.image import AXES, VoxelImage
 from meshing.mesh import Floats, Ints, Mesh, Patch
 
 Grid = NDArray[np.uint8]
@@ -53,6 +53,8 @@ MERGED_PHASES = ("active", "pore", "binder")
 """Phases whose cells merge unless others are named."""
 NOTHING = 255
 """In a grid of phases: what does not merge."""
+LOW_END = 127
+"""Added to the phases of voxels that are as thick as the low end's and not as the high end's."""
 HANDED_OVER = 1.0 / 12.0
 """Share of a cell's volume that it takes over from a larger one at each common face."""
 SAME = 1e-9
@@ -71,13 +73,20 @@ class Merged:
     cell_of
         Merged cell that each cell of the fine mesh belongs to, shape (n_fine,): `values[cell_of]` spreads a field; each
         merged cell's value is that of its centre.
-    level
-        Edges of each cell are 2**level voxels long, shape (n_cells,), uint8.
     """
 
     mesh: Mesh
     cell_of: Ints
-    level: NDArray[np.uint8]
+
+    @property
+    def level(self) -> NDArray[np.uint8]:
+        """Edges of each cell are 2**level voxels long, shape (n_cells,)."""
+        return np.zeros(self.mesh.n_cells, np.uint8) if self.mesh.level is None else self.mesh.level
+
+    @property
+    def voxels(self) -> Ints:
+        """How many cells of the fine mesh each cell is made of, shape (n_cells,)."""
+        return self.mesh.span**3
 
 
 def merged_mesh(mesh: Mesh, levels: int = 1, phases: Sequence[str] = MERGED_PHASES) -> Merged:
@@ -90,7 +99,8 @@ def merged_mesh(mesh: Mesh, levels: int = 1, phases: Sequence[str] = MERGED_PHAS
     Parameters
     ----------
     mesh
-        Voxels and layers, as `voxel_mesh` makes them.
+        Voxels and layers, as `voxel_mesh` and `stack_mesh` make them; voxels are what is as thick as the cells at
+        either end.
     levels
         How often blocks of two merge along each axis; 0 merges nothing.
     phases
@@ -103,11 +113,14 @@ def merged_mesh(mesh: Mesh, levels: int = 1, phases: Sequence[str] = MERGED_PHAS
         cell would leave some face no area.
     """
     _check(mesh, levels)
-    grid = _grid(mesh, levels, phases)
+    if levels == 0:
+        return Merged(mesh, np.arange(mesh.n_cells, dtype=np.int32))
+    kind = _kinds(mesh, phases)
+    grid = _grid(kind, levels)
     level = grid.level.ravel()
     if not level.any():
-        return Merged(mesh, grid.cell_of, level)
-    faces = _faces(mesh, grid, _shares(mesh))
+        return Merged(mesh, grid.cell_of)
+    faces = _faces(mesh, grid, _shares(mesh, kind))
     edge = 2 ** level[grid.first].astype(np.int64)
     last = grid.first + (edge - 1) * (mesh.grid_shape[1] * mesh.grid_shape[2] + mesh.grid_shape[2] + 1)
     cells = replace(
@@ -128,8 +141,31 @@ def merged_mesh(mesh: Mesh, levels: int = 1, phases: Sequence[str] = MERGED_PHAS
             replace(pair, first=grid.cell_of[pair.first], second=grid.cell_of[pair.second]) for pair in mesh.interfaces
         ),
         position=mesh.position[grid.first],
+        level=level[grid.first],
     )
-    return Merged(cells, grid.cell_of, level[grid.first])
+    return Merged(cells, grid.cell_of)
+
+
+def merged_counts(
+    image: VoxelImage, start: int = 0, levels: int = 1, phases: Sequence[str] = MERGED_PHASES
+) -> dict[str, int]:
+    """Cells of each phase once the image's voxels have merged, without a mesh.
+
+    Parameters
+    ----------
+    start
+        Planes of the mesh in front of the image, which shift where blocks begin.
+    levels, phases
+        As `merged_mesh` takes them.
+    """
+    counts = np.array([np.count_nonzero(image.labels == k) for k in range(len(image.phases))])
+    kind_of = np.where(np.isin(image.phases, phases), np.arange(len(image.phases)), NOTHING).astype(np.uint8)
+    kind = kind_of[image.labels]
+    kind = np.concatenate([np.full((start % 2**levels, *kind.shape[1:]), NOTHING, np.uint8), kind])
+    for _ in range(levels):
+        kind = _merged_blocks(kind)
+        counts -= 7 * np.bincount(kind[kind != NOTHING], minlength=counts.size)
+    return {name: int(count) for name, count in zip(image.phases, counts, strict=True)}
 
 
 def _check(mesh: Mesh, levels: int) -> None:
@@ -158,10 +194,20 @@ class _Grid:
     first: Indices
 
 
-def _grid(mesh: Mesh, levels: int, phases: Sequence[str]) -> _Grid:
-    shape = mesh.grid_shape
-    voxels = np.abs(mesh.volume - mesh.volume[-1]) <= SAME * mesh.volume[-1]
-    kind = np.where(mesh.in_phase(*phases) & voxels, mesh.phase, np.uint8(NOTHING)).reshape(shape)
+def _kinds(mesh: Mesh, phases: Sequence[str]) -> Grid:
+    """What merges with its like: the phase of each voxel, NOTHING in other phases and layers; shape of the grid.
+
+    Voxels as thick as those at the high end and as thick as those at the low end, where these differ, are two kinds.
+    """
+    assert len(mesh.phases) <= LOW_END
+    high, low = (np.abs(mesh.volume - volume) <= SAME * volume for volume in (mesh.volume[-1], mesh.volume[0]))
+    merges = mesh.in_phase(*phases) & (high | low)
+    kind = np.where(merges, np.where(high, mesh.phase, mesh.phase + np.uint8(LOW_END)), np.uint8(NOTHING))
+    return kind.reshape(mesh.grid_shape)
+
+
+def _grid(kind: Grid, levels: int) -> _Grid:
+    shape = kind.shape
     level = np.zeros(shape, np.uint8)
     for k in range(1, levels + 1):
         kind = _merged_blocks(kind)
@@ -222,12 +268,20 @@ def _over_window(values: Grid, axis: int, width: int, least: bool) -> Grid:
     return np.moveaxis(np.minimum.reduce(parts) if least else np.maximum.reduce(parts), 0, axis)
 
 
-def _shares(mesh: Mesh) -> Floats:
+def given_up(size: Sequence[float]) -> Floats:
     """Share of its area that a face across one axis gives up for a merged cell beside it across another, shape (3, 3).
 
-    Raises MeshError where two merged cells, one across each of the other axes, would leave a face nothing.
+    Parameters
+    ----------
+    size
+        Edges of a voxel, m.
+
+    Raises
+    ------
+    MeshError
+        Where two merged cells, one across each of the other axes, would leave a face nothing.
     """
-    h = np.array([2.0 * mesh.patches[f"{axis}-high"].distance[0] for axis in AXES])
+    h = np.asarray(size, dtype=float)
     shares: Floats = (h[:, None] / h) ** 2 / 3.0
     np.fill_diagonal(shares, 0.0)
     if shares.sum(axis=1).max() >= 1.0:
@@ -235,6 +289,16 @@ def _shares(mesh: Mesh) -> Floats:
             f"voxels of {' x '.join(f'{1e6 * edge:.4g}' for edge in h)} um are too far from cubes to merge: no edge h "
             "may reach (h/a)^2 + (h/b)^2 = 3 with the other two, a and b; do without merging, or resample the image"
         )
+    return shares
+
+
+def _shares(mesh: Mesh, kind: Grid) -> Floats:
+    """`given_up` of the voxels in each plane in which any may merge, shape (n_planes, 3, 3). Raises as that."""
+    across = [2.0 * float(mesh.patches[f"{axis}-high"].distance[0]) for axis in AXES[1:]]
+    thickness = mesh.volume.reshape(mesh.grid_shape)[:, 0, 0] / np.prod(across)
+    shares = np.zeros((thickness.size, 3, 3))
+    for plane in np.flatnonzero((kind != NOTHING).any(axis=(1, 2))):
+        shares[plane] = given_up((thickness[plane], *across))
     return shares
 
 
@@ -315,7 +379,8 @@ def _kept_area(
 ) -> Floats:
     """Share of its area that each face across an axis keeps beside merged cells.
 
-    place: the voxel on its low side, per axis. levels: of the cells on its low and on its high side.
+    shares: of the voxels in each plane. place: the voxel on its low side, per axis. levels: of the cells on its low
+    and on its high side.
     """
     keeps = np.ones(levels[0].size)
     # the two cells lie in one block of the next level, so that a larger neighbour of one is the other's too
@@ -329,5 +394,5 @@ def _kept_area(
         inside = (beside[other] >= 0) & (beside[other] < grid.level.shape[other])
         beside[other] = np.where(inside, beside[other], 0)
         larger = inside & (grid.level[tuple(beside)] == k + 1)
-        keeps[together[larger]] -= shares[axis, other]
+        keeps[together[larger]] -= shares[place[0][together[larger]], axis, other]
     return keeps

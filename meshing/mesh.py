@@ -91,6 +91,9 @@ class Mesh:
         a multigrid hierarchy may merge.
     grid_shape
         Extent of `position` along each axis.
+    level
+        Edges of each cell are 2**level places of the grid long, `position` being the lowest, shape (n_cells,); None
+        where every cell has one place.
     """
 
     phases: tuple[str, ...]
@@ -106,6 +109,7 @@ class Mesh:
     interfaces: tuple[Interface, ...]
     position: Ints
     grid_shape: tuple[int, int, int]
+    level: NDArray[np.uint8] | None = None
 
     @property
     def n_cells(self) -> int:
@@ -116,6 +120,11 @@ class Mesh:
     def n_faces(self) -> int:
         """Number of inner faces."""
         return self.owner.size
+
+    @property
+    def span(self) -> Ints:
+        """Places of the grid that each cell reaches over along every axis, shape (n_cells,)."""
+        return np.ones(self.n_cells, np.int32) if self.level is None else np.int32(1) << self.level.astype(np.int32)
 
     def in_phase(self, *names: str) -> NDArray[np.bool_]:
         """Cells of any of the named phases, shape (n_cells,); names the mesh does not know select nothing."""

@@ -290,8 +290,8 @@ def test_an_absurd_power(tmp_path: Path) -> None:
         ('"5.22 um"', '[{ radius = "5 um", share = 0.9 }]', ("positive.particle_radius", "shares that sum to 0.9")),
         (
             'material = "nmc811-chen2020"',
-            'material = "cell.json"',
-            ("positive.material", "(a BPX file)", "use the name"),
+            'material = { base = "nmc811-chen2020", electrode = "positive" }',
+            ("positive.material has electrode", "from a BPX file", "its base is none"),
         ),
         (
             'material = "nmc811-chen2020"',

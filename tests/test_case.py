@@ -136,7 +136,7 @@ def test_defaults_are_those_of_the_contract(half_cell: dict[str, Any], tmp_path:
     assert resolved["conditions"] == {"temperature": 298.15, "salt": 1000.0}
     assert resolved["initial"] == {"soc": 1.0, "stoichiometry": None, "voltage": None}
     assert resolved["model"] == {"kind": "resolved", "cell": "half", "baseline": False, "engine": "newton"}
-    assert resolved["solver"] == {"threads": 2, "time_rtol": 1e-3}
+    assert resolved["solver"] == {"threads": 2, "time_rtol": 1e-3, "merge": 0}
     assert resolved["output"] == {"fields": ["c_e", "phi_e", "c_s", "phi_s", "j"], "every": 300.0}
     assert resolved["materials"]["counter"] == "lithium-xu2019"
     assert resolved["materials"]["binder"] == {
@@ -427,7 +427,13 @@ REFUSED = [
         ["image: a full cell has one in each electrode; move it to [negative.image]", 'cell = "half"'],
     ),
     ("model.baseline", 1, ["model.baseline = 1: must be true or false"]),
-    ("materials.active", "cell.json", ["BPX", "not available in this version; use"]),
+    ("materials.counter", "cell.json", ["describes no counter electrode", "use the name of a set, such as lithium-"]),
+    ("materials.separator", "celgard", ["materials.separator", "'celgard', which is no BPX file", "ends in .json"]),
+    (
+        "materials.active",
+        {"base": "nmc811-chen2020", "electrode": "positive"},
+        ["materials.active has electrode to choose from a BPX file, but its base is none", '"params/cell.json"'],
+    ),
     ("negative", {}, ["negative: is no part of a half cell, which has [image] and [materials]", 'cell = "full"']),
 ]
 
@@ -513,7 +519,6 @@ REFUSED_P2D = [
     ("positive.material", "nmc811", ['positive.material = "nmc811"', "did you mean 'nmc811-chen2020'?"]),
     ("positive.material", {"base": "nmc811"}, ["positive.material.base", "did you mean 'nmc811-chen2020'?"]),
     ("positive.material", OWN_ACTIVE | {"ocp": {"expr": "4 - y"}}, ["positive.material: ", "y"]),
-    ("positive.material", "cell.json", ['positive.material = "cell.json" (a BPX file) is not available']),
     ("negative.material", ..., ["negative.material: is required and missing"]),
     ("positive.thickness", 0, ["positive.thickness = 0: must be greater than 0"]),
     ("positive.thickness", 75.6, ["positive.thickness = 75.6: must be at most 0.01 (in m, or a string", '"75.6 um"']),

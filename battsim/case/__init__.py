@@ -1,9 +1,10 @@
 """The case file, checked: nothing derived, no numerics, SI after loading."""
 
-from battsim.case.active import active_material, active_materials, chosen_material
+from battsim.case.active import active_material, active_materials, assumed, electrolyte_of
+from battsim.case.files import files_of
 from battsim.case.full import CellCase, FullCellCase, ImageElectrode, images_of
 from battsim.case.image import Generate, Image
-from battsim.case.load import CASE_FILE, files_of, load_case, read_case
+from battsim.case.load import CASE_FILE, load_case, read_case
 from battsim.case.materials import Binder, Materials, OwnActive, Separator
 from battsim.case.p2d import Grid, P2DCase, P2DElectrode, P2DMaterials, ParticleSize, Stoichiometries
 from battsim.case.protocol import Step, Until
@@ -38,7 +39,8 @@ __all__ = [
     "Until",
     "active_material",
     "active_materials",
-    "chosen_material",
+    "assumed",
+    "electrolyte_of",
     "files_of",
     "images_of",
     "initial_stoichiometries",

@@ -1,17 +1,20 @@
-"""From the material tables of a case to the active materials that they describe."""
+"""From the material tables of a case to the materials that they describe."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from battsim.case.full import FullCellCase
-from battsim.case.materials import Curve, Expression, OwnActive
+from battsim.case.bpx import bpx_electrolyte, bpx_name, bpx_part, bpx_particle
+from battsim.case.full import CellCase, FullCellCase
+from battsim.case.materials import Curve, Expression, OwnActive, is_bpx
+from battsim.case.messages import named
 from battsim.case.p2d import P2DCase
 from battsim.case.schema import Case, ResolvedCase
-from battsim.errors import CaseError, InputError
 from battsim.materials import library
+from battsim.materials.bpx import read_bpx
+from battsim.materials.bpx.names import BULK_CONDUCTIVITY, ELECTROLYTE, component
 from battsim.materials.custom import ActiveMaterialOverrides, ExchangeCurrentForm, custom_active_material
-from battsim.materials.types import ActiveMaterial
+from battsim.materials.types import ActiveMaterial, Electrolyte
 
 
 def chosen_materials(case: Case) -> dict[str, str | OwnActive]:
@@ -31,16 +34,14 @@ def active_materials(case: Case) -> tuple[ActiveMaterial, ...]:
     Raises
     ------
     CaseError
-        Where a formula or a value of a table makes no sense; names its key.
+        Where a formula or a value of a table makes no sense, or a BPX file lacks what is meant; names its key.
     InputError
-        Where a table of values cannot be read; names its key.
+        Where a table of values or a BPX file cannot be read; names its key.
     """
     built: list[ActiveMaterial] = []
     for key, chosen in chosen_materials(case).items():
-        try:
-            built.append(chosen_material(case, chosen))
-        except (CaseError, InputError) as error:
-            raise type(error)(f"{key}: {error}") from None
+        with named(key):
+            built.append(_active_material(case, key, chosen))
     return tuple(built)
 
 
@@ -49,12 +50,42 @@ def active_material(case: ResolvedCase) -> ActiveMaterial:
     return active_materials(case)[-1]
 
 
-def chosen_material(case: Case, chosen: str | OwnActive) -> ActiveMaterial:
-    """A named set, or the table of the user's own. Raises as `active_materials`, without the key."""
-    if isinstance(chosen, str):
-        return library.active_material(chosen)
-    base = None if chosen.base is None else library.active_material(chosen.base)
-    return custom_active_material(base, _overrides(case, chosen))
+def electrolyte_of(case: CellCase) -> Electrolyte:
+    """The case's electrolyte. Raises as `active_materials`."""
+    name = case.materials.electrolyte
+    with named("materials.electrolyte"):
+        return bpx_electrolyte(case.locate(name)) if is_bpx(name) else library.electrolyte(name)
+
+
+def assumed(case: Case) -> list[str]:
+    """What was assumed where the BPX files of a case say nothing, one sentence each, with the keys that name them."""
+    notes: list[str] = []
+    for key, chosen in chosen_materials(case).items():
+        if (name := bpx_name(chosen)) is not None:
+            part = bpx_part(case.locate(name), key, chosen)
+            place = component(part.name, bpx_particle(part, chosen).name)
+            # a homogenised electrode takes the effective conductivity, and has no use for that of the bulk
+            unused = BULK_CONDUCTIVITY if isinstance(case, P2DCase) else None
+            told = part.cell.notes_on(place)
+            notes += (f"{key}: {name}: {note}" for note in told if unused is None or unused not in note)
+    if isinstance(case, CellCase) and is_bpx(name := case.materials.electrolyte):
+        notes += (
+            f"materials.electrolyte: {name}: {note}" for note in read_bpx(case.locate(name)).notes_on(ELECTROLYTE)
+        )
+    return notes
+
+
+def _active_material(case: Case, key: str, chosen: str | OwnActive) -> ActiveMaterial:
+    """A named set, that of a BPX file, or the table of the user's own."""
+    file, base = bpx_name(chosen), chosen.base if isinstance(chosen, OwnActive) else chosen
+    if file is not None:
+        found: ActiveMaterial | None = bpx_particle(bpx_part(case.locate(file), key, chosen), chosen).material
+    else:
+        found = None if base is None else library.active_material(base)
+    if isinstance(chosen, OwnActive):
+        return custom_active_material(found, _overrides(case, chosen))
+    assert found is not None
+    return found
 
 
 def _overrides(case: Case, own: OwnActive) -> ActiveMaterialOverrides:

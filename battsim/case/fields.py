@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -74,6 +74,20 @@ Rate = Annotated[float, BeforeValidator(_rate)]
 Temperature = Annotated[float, si("K"), Field(ge=200, le=400)]
 """K; a plain 25 that was meant in degrees Celsius is refused."""
 Count = Annotated[StrictInt, Field(ge=1)]
+
+
+def _merge(value: object) -> object:
+    """Refuses all but the whole numbers 0 and 1, which a literal alone would take for true and 1.0 too."""
+    if type(value) is not int or value not in (0, 1):
+        raise ValueError(
+            "is not allowed; write 0 (off), or 1, which makes one cell of 2 x 2 x 2 voxels wherever they and those "
+            "around them are of one phase"
+        )
+    return value
+
+
+Merge = Annotated[Literal[0, 1], BeforeValidator(_merge)]
+"""How often cells merge: a second time would save hardly any unknowns."""
 Shape = tuple[Count, Count, Count]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from battsim.case.fields import NonEmpty, Table
 from battsim.case.image import Image
 from battsim.case.materials import ActiveChoice, Binder, Name, Separator
 from battsim.case.p2d import P2DCase, Stoichiometries
 from battsim.case.protocol import Step
-from battsim.case.schema import Case, Cell, Conditions, ImageCase, Output, ResolvedCase, Start, TimeSolver
+from battsim.case.schema import Case, Cell, Conditions, ImageCase, Output, ResolvedCase, ResolvedSolver, Start
 
 PER_ELECTRODE = ("active", "binder")
 """Keys of a half cell's `[materials]` that a full cell has once per electrode."""
@@ -65,7 +65,7 @@ class FullCellModel(Table):
 
     kind: Literal["resolved"]
     cell: Literal["full"]
-    baseline: Literal[False] = False
+    baseline: StrictBool = False
     engine: Literal["newton"] = "newton"
 
 
@@ -82,7 +82,7 @@ class FullCellCase(Case):
     protocol: Annotated[tuple[Step, ...], NonEmpty] = Field(
         examples=['[{ step = "discharge", rate = "1 C", until = { voltage = "2.8 V" } }]']
     )
-    solver: TimeSolver = TimeSolver()
+    solver: ResolvedSolver = ResolvedSolver()
     output: Output = Output()
 
     @property

@@ -1,4 +1,4 @@
-"""Reads a case directory: TOML, then the schema of its kind, then the rules that need several keys."""
+"""Reads a case directory: TOML, what BPX files fill in, the schema of its kind, the rules that need several keys."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from battsim.case.active import chosen_materials
-from battsim.case.full import FullCellCase, images_of, misplaced
-from battsim.case.materials import Curve, OwnActive
+from battsim.case.files import files_of, outside, require_file
+from battsim.case.fill import with_bpx
+from battsim.case.full import FullCellCase, misplaced
 from battsim.case.messages import explain, join, shown, suggest
 from battsim.case.p2d import P2DCase
 from battsim.case.rules import check_start, problems, refuse_absurd
@@ -47,7 +47,7 @@ def read_case(data: dict[str, Any], directory: Path, *, allow_outside: bool = Fa
     if refused:
         raise CaseError(join(file, refused))
     try:
-        case = model.model_validate(data)
+        case = model.model_validate(with_bpx(data, directory.resolve(), file, allow_outside=allow_outside))
     except ValidationError as error:
         raise CaseError(join(file, explain(error, model))) from None
     case._directory = directory.resolve()
@@ -55,22 +55,10 @@ def read_case(data: dict[str, Any], directory: Path, *, allow_outside: bool = Fa
     if contradictions:
         raise CaseError(join(file, contradictions))
     refuse_absurd(case, file)
-    _require_files(case, file)
+    for key, name in files_of(case).items():
+        require_file(case.directory, file, key, name)
     check_start(case, file)
     return case
-
-
-def files_of(case: Case) -> dict[str, str]:
-    """Every file that the case names, by the dotted path of its key."""
-    images = {f"{key}.file": image.file for key, image in images_of(case).items() if image.file is not None}
-    curves = {
-        f"{key}.{name}.file": curve.file
-        for key, chosen in chosen_materials(case).items()
-        if isinstance(chosen, OwnActive)
-        for name, curve in (("ocp", chosen.ocp), ("entropic", chosen.entropic))
-        if isinstance(curve, Curve) and curve.file is not None
-    }
-    return images | curves
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -127,25 +115,6 @@ def _other_kinds_tables(data: dict[str, Any], model: type[Case]) -> Iterator[str
 def _outside(case: Case, allow_outside: bool) -> Iterator[str]:
     """Files outside the case directory, symbolic links followed."""
     for key, name in files_of(case).items():
-        try:
-            place = case.locate(name)
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"{key} = {shown(name)} cannot be followed: {error}; name a plain file") from None
-        if not allow_outside and not place.is_relative_to(case.directory):
-            yield (
-                f"{key} = {shown(name)} is {place}, outside the case directory; copy it into the case, "
-                "or allow it with --allow-outside"
-            )
-
-
-def _require_files(case: Case, file: str) -> None:
-    """InputError for the first file that the case names and that is not there."""
-    for key, name in files_of(case).items():
-        place = case.locate(name)
-        slices = key.endswith("image.file") and place.is_dir()
-        if not (place.is_file() or slices):
-            what = "is a directory, not a file" if place.is_dir() else "does not exist"
-            raise InputError(
-                f"{file}: {key} = {shown(name)}: {place} {what}; "
-                "paths are relative to the case directory, so put the file there or correct the name"
-            )
+        wrong = outside(case.directory, key, name)
+        if wrong is not None and not allow_outside:
+            yield wrong

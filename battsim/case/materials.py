@@ -1,10 +1,10 @@
-"""The material tables of the case file: a published set by name, or a table of one's own."""
+"""The material tables of the case file: a published set by name, a BPX file by path, or a table of one's own."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import Field, StrictStr, model_validator
+from pydantic import AfterValidator, Field, StrictStr, model_validator
 
 from battsim.case.fields import (
     AreaResistance,
@@ -25,7 +25,23 @@ from battsim.case.fields import (
     si,
 )
 
-Name = Annotated[StrictStr, Field(min_length=1)]
+BPX_SUFFIX = ".json"
+"""What the name of a BPX file ends in; no published set does."""
+
+
+def is_bpx(name: object) -> TypeGuard[str]:
+    """Whether a name is that of a BPX file."""
+    return isinstance(name, str) and name.lower().endswith(BPX_SUFFIX)
+
+
+def _set_or_file(name: str) -> str:
+    if "\0" in name:
+        raise ValueError("is not the name of a set or of a file")
+    return name
+
+
+Name = Annotated[StrictStr, Field(min_length=1, max_length=1000), AfterValidator(_set_or_file)]
+"""A published set, or a BPX file by its path in the case."""
 Formula = Annotated[StrictStr, Field(min_length=1, max_length=5000)]
 OpenShare = Annotated[float, si(""), Field(gt=0, lt=1)]
 TransferCoefficient = Annotated[float, si(""), Field(gt=0, lt=2)]
@@ -87,9 +103,14 @@ class RateConstant(Table):
 
 
 class OwnActive(Table):
-    """An active material of one's own; with `base`, keys left out are that set's."""
+    """An active material of one's own; with `base`, keys left out are that set's or that BPX file's.
+
+    `electrode` and `particle` (component of a blend) choose from the file; without them, the place in the case does.
+    """
 
     base: Name | None = None
+    electrode: Literal["negative", "positive"] | None = None
+    particle: Name | None = None
     max_concentration: Concentration | None = None
     stoichiometry: Stoichiometry | None = None
     ocp: Curve | None = None
@@ -110,6 +131,16 @@ class OwnActive(Table):
         if not isinstance(data, dict) or data.get("base") is not None:
             return data
         return {**data, **{key: value for key, value in _OWN_DEFAULTS.items() if data.get(key) is None}}
+
+    @model_validator(mode="after")
+    def _chosen_from_a_file(self) -> OwnActive:
+        given = [key for key in ("electrode", "particle") if getattr(self, key) is not None]
+        if given and not is_bpx(self.base):
+            raise ValueError(
+                f"has {' and '.join(given)} to choose from a BPX file, but its base is none; delete that, or name the "
+                'file, such as base = "params/cell.json"'
+            )
+        return self
 
     @model_validator(mode="after")
     def _complete(self) -> OwnActive:
@@ -164,13 +195,29 @@ class PorousLayer(Table):
 
 
 class Separator(PorousLayer):
-    """`[materials.separator]`: a layer without structure; `layers`: of cells, in front of an image."""
+    """`[materials.separator]`: a layer without structure; `layers`: of cells, in front of an image.
 
+    `base`: a BPX file, whose separator has the keys that are left out.
+    """
+
+    base: Name | None = None
     layers: Count = 10
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_other_base(cls, data: Any) -> Any:
+        """There are no published sets of separators."""
+        base = data.get("base") if isinstance(data, dict) else data
+        if isinstance(base, str) and not is_bpx(base):
+            raise ValueError(
+                f"names {base!r}, which is no BPX file: a separator is a table with thickness, porosity and bruggeman, "
+                f"or the path of a BPX file, which ends in {BPX_SUFFIX}"
+            )
+        return data
 
 
 ActiveChoice = Annotated[Annotated[Name, Value] | Annotated[OwnActive, SubTable], ByForm]
-"""A set by its name, or a table of one's own."""
+"""A set by its name, a BPX file by its path, or a table of one's own."""
 
 
 class Materials(Table):

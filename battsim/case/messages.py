@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from battsim.errors import CaseError, InputError
 from battsim.quantity import QuantityError
 
 _AT_MOST = 12
@@ -66,13 +68,22 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Puts a file or a key in front of the message of an error about the case or about a file that it names."""
+    try:
+        yield
+    except (CaseError, InputError) as error:
+        raise type(error)(f"{place}: {error}") from None
+
+
 def _explain(problem: ErrorDetails, model: type[BaseModel]) -> str:
     """One problem, with what its key may hold instead."""
     keys = [key for key in problem["loc"] if not (isinstance(key, str) and key.startswith("<"))]
     path, kind, value = ".".join(map(str, keys)), problem["type"], problem["input"]
     context = problem.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{path}: unknown key; {suggest(keys[-1], _keys_of(model, keys[:-1]))}"
+        return f"{path}: unknown key; {suggest(keys[-1], _keys_of(model, list(problem['loc'][:-1])))}"
     if kind == "missing":
         return _explain_missing(path, keys[-1], _field_at(model, keys))
     if kind == "literal_error":
@@ -102,7 +113,8 @@ def _explain_rule(path: str, rule: Exception, value: object) -> str:
 
 def _keys_of(model: type[BaseModel], keys: list[Any]) -> list[str]:
     """What the table at that path may contain."""
-    return [field.alias or name for table in _tables_at(model, keys) for name, field in table.model_fields.items()]
+    names = (field.alias or name for table in _tables_at(model, keys) for name, field in table.model_fields.items())
+    return list(dict.fromkeys(names))
 
 
 def _field_at(model: type[BaseModel], keys: list[Any]) -> FieldInfo | None:
@@ -114,14 +126,25 @@ def _field_at(model: type[BaseModel], keys: list[Any]) -> FieldInfo | None:
 
 
 def _tables_at(model: type[BaseModel], keys: list[Any]) -> list[type[BaseModel]]:
-    """The tables that may stand at a path: more than one where a key takes several forms."""
+    """The tables that may stand at a path: more than one where a key takes several forms.
+
+    A tag of a kind, such as "<spheres>", leaves the tables that are for this kind.
+    """
     tables = [model]
     for key in keys:
-        if isinstance(key, str):
+        if isinstance(key, str) and key.startswith("<"):
+            tables = [table for table in tables if key[1:-1] in kinds_of(table)] or tables
+        elif isinstance(key, str):
             tables = [
                 inner for t in tables if key in t.model_fields for inner in _tables_in(t.model_fields[key].annotation)
             ]
     return tables
+
+
+def kinds_of(table: type[BaseModel]) -> tuple[str, ...]:
+    """The values of `kind` that a table is for; none where it has no such key."""
+    field = table.model_fields.get("kind")
+    return get_args(field.annotation) if field is not None else ()
 
 
 def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -23,6 +23,7 @@ from battsim.case.fields import (
 from battsim.case.materials import ActiveChoice, Name, OpenShare, PorousLayer, Separator
 from battsim.case.protocol import Step
 from battsim.case.schema import Case, Cell, Conditions, Output, Start, TimeSolver
+from battsim.materials.bpx.electrode import VOLUME_TOLERANCE
 from battsim.quantity import to_si
 
 ROUND_OFF = 1e-6
@@ -86,7 +87,7 @@ class P2DElectrode(PorousLayer):
     @model_validator(mode="after")
     def _fractions_of_one_volume(self) -> P2DElectrode:
         total = self.porosity + self.active_volume_fraction
-        if total > 1.0 + ROUND_OFF:
+        if total > 1.0 + VOLUME_TOLERANCE:
             raise ValueError(
                 f"has porosity = {self.porosity:g} and active_volume_fraction = {self.active_volume_fraction:g}, "
                 f"together {total:.7g} of the volume; choose fractions whose sum is at most 1"

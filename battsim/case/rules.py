@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from battsim.case.active import active_materials, chosen_materials
+from battsim.case.active import active_materials, chosen_materials, electrolyte_of
 from battsim.case.full import CellCase, FullCellCase, images_of
 from battsim.case.image import Image
-from battsim.case.materials import OwnActive
-from battsim.case.messages import shown, suggest
+from battsim.case.materials import OwnActive, is_bpx
+from battsim.case.messages import named, shown, suggest
 from battsim.case.p2d import LAYERS, P2DCase, Stoichiometries
 from battsim.case.schema import Case, ResolvedCase, TortuosityCase
 from battsim.case.start import initial_stoichiometries, open_circuit_voltage
-from battsim.errors import CaseError, ImpossibleError, InputError
+from battsim.errors import CaseError, ImpossibleError
 from battsim.materials.library import ACTIVE_MATERIALS, COUNTER_ELECTRODES, ELECTROLYTES
+from meshing.errors import MeshError
+from meshing.merge import given_up
 
 HIGHEST = {"rate": (1000.0, "C"), "current": (1e6, "A/m2"), "power": (1e7, "W/m2")}
 """Magnitudes beyond which a request is a slip: the cell would be empty within seconds."""
@@ -24,6 +26,7 @@ def problems(case: Case) -> Iterator[str]:
     if isinstance(case, ResolvedCase | FullCellCase):
         for key, image in images_of(case).items():
             yield from _image_problems(key, image)
+        yield from _merge_problems(case)
     if isinstance(case, P2DCase):
         yield from _cell_problems(case)
     if isinstance(case, CellCase):
@@ -60,11 +63,10 @@ def check_start(case: Case, file: str) -> None:
     """
     if not isinstance(case, CellCase):
         return
-    try:
+    with named(file):
         materials = active_materials(case)
+        electrolyte_of(case)
         x = initial_stoichiometries(case, materials)
-    except (CaseError, InputError) as error:
-        raise type(error)(f"{file}: {error}") from None
     voltage = open_circuit_voltage(materials, x, case.conditions.temperature)
     if voltage <= 0.0 and case.model.cell == "full":
         raise CaseError(
@@ -87,6 +89,22 @@ def _refuse_to_begin(case: CellCase, voltage: float, file: str) -> None:
         f"at {voltage:.4g} V without current (initial.{start}) and its voltage {way} from there; choose a limit {side} "
         f"{voltage:.4g} V, or another start"
     )
+
+
+def _merge_problems(case: ResolvedCase | FullCellCase) -> Iterator[str]:
+    """What cells cannot merge in: another code's mesh, and voxels far from cubes."""
+    if case.solver.merge == 0:
+        return
+    if case.model.engine == "fipy":
+        yield 'solver.merge = 1: model.engine = "fipy" solves on whole voxels; set merge = 0, or engine = "newton"'
+    for key, image in images_of(case).items():
+        described, at = (image, key) if image.generate is None else (image.generate, f"{key}.generate")
+        size = getattr(described, "voxel_size", None)
+        assert size is not None
+        try:
+            given_up(size)
+        except MeshError as error:
+            yield f"solver.merge = 1 with {at}.voxel_size: {error}"
 
 
 def _image_problems(key: str, image: Image) -> Iterator[str]:
@@ -147,16 +165,18 @@ def _grid_problems(case: P2DCase) -> Iterator[str]:
 
 
 def _material_problems(case: CellCase) -> Iterator[str]:
-    """Names that are no published set."""
-    named: list[tuple[str, str | None, list[str]]] = [
+    """Names that are neither a published set nor a BPX file."""
+    listed: list[tuple[str, str | None, list[str]]] = [
         (f"{key}.base", chosen.base, sorted(ACTIVE_MATERIALS))
         if isinstance(chosen, OwnActive)
         else (key, chosen, sorted(ACTIVE_MATERIALS))
         for key, chosen in chosen_materials(case).items()
     ]
-    named.append(("materials.electrolyte", case.materials.electrolyte, sorted(ELECTROLYTES)))
+    listed.append(("materials.electrolyte", case.materials.electrolyte, sorted(ELECTROLYTES)))
     if not isinstance(case, FullCellCase):
-        named.append(("materials.counter", case.materials.counter, sorted(COUNTER_ELECTRODES)))
-    for key, name, known in named:
-        if name is not None and name not in known:
-            yield f"{key} = {shown(name)} is no set that is known here; {suggest(name, known)}"
+        listed.append(("materials.counter", case.materials.counter, sorted(COUNTER_ELECTRODES)))
+    for key, name, known in listed:
+        if name is None or name in known or (is_bpx(name) and key != "materials.counter"):
+            continue
+        file = "" if key == "materials.counter" else "; or the path of a BPX file, which ends in .json"
+        yield f"{key} = {shown(name)} is no set that is known here; {suggest(name, known)}{file}"

@@ -12,6 +12,7 @@ from battsim.case.fields import (
     Concentration,
     Count,
     Duration,
+    Merge,
     NonEmpty,
     Number,
     PositiveShare,
@@ -91,6 +92,12 @@ class TimeSolver(Solver):
     """`[solver]` of a run in time."""
 
     time_rtol: Annotated[Number, Field(gt=0, le=0.1)] = 1e-3
+
+
+class ResolvedSolver(TimeSolver):
+    """`[solver]` of a resolved cell; `merge`: how often its cells merge 2 x 2 x 2 away from every change of phase."""
+
+    merge: Merge = 0
 
 
 class Output(Table):
@@ -219,7 +226,7 @@ class ResolvedCase(ImageCase):
     protocol: Annotated[tuple[Step, ...], NonEmpty] = Field(
         examples=['[{ step = "discharge", rate = "1 C", until = { voltage = "3.5 V" } }]']
     )
-    solver: TimeSolver = TimeSolver()
+    solver: ResolvedSolver = ResolvedSolver()
     output: Output = Output()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_OF_HALF_CELLS = 'false, or a half cell (cell = "half") on the image of each electrode'
+from battsim.case.materials import is_bpx
 
 
 def not_available(data: Mapping[str, Any]) -> list[str]:
@@ -15,18 +15,14 @@ def not_available(data: Mapping[str, Any]) -> list[str]:
 
 def _requests(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     model = _table(data, "model")
-    if model.get("kind") == "resolved" and model.get("cell") == "full":
-        if model.get("baseline") is True:
-            yield "model.baseline = true of a full cell", _OF_HALF_CELLS
-        if model.get("engine") == "fipy":
-            yield 'model.engine = "fipy" for a full cell', '"newton"'
-    places = [("materials", key) for key in ("active", "electrolyte", "counter")]
-    places += [(table, "material") for table in ("electrode", "negative", "positive")]
-    places += [(f"{table}.materials", "active") for table in ("negative", "positive")]
-    for table, key in places:
-        name = _table(data, *table.split(".")).get(key)
-        if isinstance(name, str) and name.lower().endswith(".json"):
-            yield f'{table}.{key} = "{name}" (a BPX file)', "the name of a set, such as nmc811-chen2020"
+    if (model.get("kind"), model.get("cell"), model.get("engine")) == ("resolved", "full", "fipy"):
+        yield 'model.engine = "fipy" for a full cell', '"newton"'
+    counter = _table(data, "materials").get("counter")
+    if is_bpx(counter):
+        yield (
+            f'materials.counter = "{counter}" (a BPX file, which describes no counter electrode)',
+            "the name of a set, such as lithium-xu2019",
+        )
 
 
 def _table(data: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:

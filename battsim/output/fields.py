@@ -22,6 +22,7 @@ from meshing.write import append_pvd, write_vti
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Cells = NDArray[np.int32]
 
 UNITS = {"c_e": "mol.m-3", "phi_e": "V", "c_s": "mol.m-3", "x": "1", "phi_s": "V", "j": "A.m-2"}
 """Fields and their units; j is the reaction current over the true reacting surface of an active voxel."""
@@ -39,6 +40,9 @@ class FieldWriter:
         Names among c_e, phi_e, c_s, x, phi_s, j; c_s brings x with it.
     cell, mesh
         The model, and its mesh in cell axes.
+    cell_of
+        Cell of the mesh that each voxel and layer belongs to, shape (n_places of the grid,); None: each is a cell. All
+        voxels of a merged cell get the value of its centre.
     n_layers, n_planes
         Planes of the mesh in front of the image, such as the separator's layers, and those of the image; by default
         all others.
@@ -67,6 +71,7 @@ class FieldWriter:
         cell: Cell,
         mesh: Mesh,
         *,
+        cell_of: Cells | None = None,
         n_layers: int,
         n_planes: int | None = None,
         first_phase: int = 0,
@@ -83,13 +88,14 @@ class FieldWriter:
         self._shape = (n_x - n_layers if n_planes is None else n_planes, n_y, n_z)
         first = n_layers * n_y * n_z
         stop = first + int(np.prod(self._shape))
-        self._phase = orientation.restore(mesh.phase[first:stop].reshape(self._shape) - np.uint8(first_phase))
+        cells = (np.arange(mesh.n_cells, dtype=np.int32) if cell_of is None else cell_of)[first:stop]
+        self._phase = orientation.restore(mesh.phase[cells].reshape(self._shape) - np.uint8(first_phase))
         self._voxel_size = _case_voxel_size(mesh, orientation, "low" if n_layers == 0 else "high")
         network = cell.network
         self._voxels = {
-            "x": _voxels(network.solid_cells, first, stop),
-            "c_e": _voxels(network.electrolyte_cells, first, stop),
-            "phi_s": _voxels(network.electronic_cells, first, stop),
+            "x": _voxels(network.solid_cells, cells, mesh.n_cells),
+            "c_e": _voxels(network.electrolyte_cells, cells, mesh.n_cells),
+            "phi_s": _voxels(network.electronic_cells, cells, mesh.n_cells),
         }
         directory.mkdir(parents=True, exist_ok=True)
         self.saved = cut_series(directory, saved)
@@ -181,10 +187,16 @@ def cut_series(directory: Path, saved: Sequence[tuple[float, str]]) -> tuple[tup
     return kept
 
 
-def _voxels(cells: NDArray[np.int32], first: int, stop: int) -> tuple[Ints, Ints]:
-    """Which of a field's unknowns lie in the image, whose mesh cells are [first, stop), and the flat voxel of each."""
-    selected = np.flatnonzero((cells >= first) & (cells < stop))
-    return selected, cells[selected].astype(np.intp) - first
+def _voxels(unknowns: Cells, cells: Cells, n_cells: int) -> tuple[Ints, Ints]:
+    """The unknown of each voxel of the image that has one, and the flat voxel.
+
+    unknowns: mesh cell of each unknown of a field. cells: mesh cell of each voxel.
+    """
+    unknown_of = np.full(n_cells, -1, np.int32)
+    unknown_of[unknowns] = np.arange(unknowns.size, dtype=np.int32)
+    of_voxel = unknown_of[cells]
+    voxel = np.flatnonzero(of_voxel >= 0)
+    return of_voxel[voxel].astype(np.intp), voxel
 
 
 def _case_voxel_size(mesh: Mesh, orientation: Orientation, end: str) -> tuple[float, float, float]:

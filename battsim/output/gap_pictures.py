@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from battsim.homogenise import BASELINES as RUNG_OF
 from battsim.output.pictures import DPI, INK, VOLTAGE, WIDTH, figure_of
 from battsim.output.tables import read_table
 
@@ -30,7 +31,7 @@ BASELINES = {
     "p2d_bruggeman": ("P2D, Bruggeman", "#6c757d", (0, (1.5, 1.2))),
     "p2d_image": ("P2D, from the image", "#2a6f97", (0, (5, 2))),
 }
-"""Name, colour and dashes of each homogenised cell, by the end of the names of its tables."""
+"""Name, colour and dashes of each homogenised cell of `battsim.homogenise.BASELINES`."""
 RUNGS = {
     "bruggeman": "P2D, Bruggeman",
     "+b": "ionic transport b",
@@ -40,8 +41,6 @@ RUNGS = {
     RESOLVED: "3-D structure",
 }
 """What each rung of a ladder adds; a rung that is not here keeps its own name."""
-OF_IMAGE = "+a"
-"""The rung that is the homogenised cell from the image."""
 RAISES, LOWERS = "#f2b84b", "#89c2d9"
 SHADE = "#e9ecef"
 """Of a separator."""
@@ -100,8 +99,10 @@ def draw_baselines(results: Path, *, title: str = "") -> list[Path]:
         voltage_gap(results / "gap.png", curves, differences, title=title)
         ladder(results / "ladder.png", summary["ladder"], title=title)
         drawn += [results / "gap.png", results / "ladder.png"]
-    tables = {name: read_table(results / f"profiles_{name}.csv") for name in BASELINES}
-    resolved = read_table(results / "profiles.csv")
+    files = {name: results / f"profiles_{name}.csv" for name in BASELINES}
+    if not all(file.is_file() for file in files.values()):  # an image that no homogenised cell stands for
+        return drawn
+    tables, resolved = {name: read_table(file) for name, file in files.items()}, read_table(results / "profiles.csv")
     if times := shown_times([resolved, *tables.values()]):
         profiles(results / "profiles.png", resolved, tables, times, title=title)
         drawn.append(results / "profiles.png")
@@ -186,14 +187,13 @@ def ladder(path: Path, rungs: Sequence[Mapping[str, Any]], *, title: str = "") -
         f"capacity − {_named(rungs[0])} (%)": 100.0 * (capacities / capacities[0] - 1.0),
     }
     names = [*(f"+ {_named(rung)}" for rung in rungs[1:]), "sum: resolved" if rungs[-1]["rung"] == RESOLVED else "sum"]
-    image = next((k for k, rung in enumerate(rungs) if rung["rung"] == OF_IMAGE), None)
+    at = {str(rung["rung"]): k for k, rung in enumerate(rungs)}
     with figure_of((WIDTH, 1.5 + 0.28 * len(names))) as figure:
         for axes, (label, levels) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
             _waterfall(axes, levels)
-            for key, level in (("p2d_bruggeman", 0), ("p2d_image", image)):
-                if level is not None:
-                    text, colour, dashes = BASELINES[key]
-                    axes.axvline(levels[level], color=colour, ls=dashes, lw=1.2, label=text, zorder=0)
+            for key, (text, colour, dashes) in BASELINES.items():
+                if RUNG_OF[key] in at:
+                    axes.axvline(levels[at[RUNG_OF[key]]], color=colour, ls=dashes, lw=1.2, label=text, zorder=0)
             axes.set_xlabel(label)
             axes.set_yticks(range(len(names)), names)
             axes.tick_params(axis="y", length=0)

@@ -46,6 +46,7 @@ from numpy.typing import NDArray
 from battsim.materials.types import ActiveMaterial, extend_by_end_slope, open_circuit
 from battsim.models.cell.equations import Cell, Evaluation
 from battsim.models.cell.network import Faces
+from battsim.post.planes import Planes, planes_of
 from battsim.post.powers import ElectronicPower, IonicPower, electronic_power, ionic_powers
 from meshing.mesh import Mesh
 
@@ -203,9 +204,10 @@ def _release(cell: Cell, u: Floats, evaluation: Evaluation, sources: HeatSources
 class HeatPlanes:
     """Brings the heat of faces to the planes of a mesh.
 
-    A face's heat is shared by its two cells by their distances from it, a half cell's is its own cell's, and what a
-    reaction sets free, entropic heat included, is the active cell's. The reaction of a counter electrode belongs to no
-    plane.
+    The heat of a face between two planes is shared by them by the distances of its cells' centres; that of a face
+    within one plane stays there, and that of a face between two merged cells beside each other is halved between their
+    planes. A half cell's heat is its own cell's, and what a reaction sets free, entropic heat included, is the active
+    cell's; cells at surfaces and at the ends have not merged. The reaction of a counter electrode belongs to no plane.
 
     Parameters
     ----------
@@ -214,26 +216,22 @@ class HeatPlanes:
     """
 
     def __init__(self, cell: Cell, mesh: Mesh) -> None:
-        plane, network = mesh.position[:, 0].astype(np.intp), cell.network
-        self._n, self._network = int(mesh.grid_shape[0]), network
-        self._electrolyte = plane[network.electrolyte_cells]
-        self._electronic = plane[network.electronic_cells]
-        self._solid = plane[network.solid_cells]
-        self._half = np.ones(self._n)  # of the planes' thickness, m: only ratios of neighbours count
-        low, high = plane[mesh.owner], plane[mesh.neighbour]
-        across = low != high
-        self._half[low[across]] = mesh.owner_distance[across]
-        self._half[high[across]] = mesh.neighbour_distance[across]
+        planes, network = planes_of(mesh), cell.network
+        self._n, self._network = planes.count, network
+        self._thickness = planes.volume / planes.volume.sum()
+        self._electrolyte = _Spans.of(planes, network.electrolyte_cells)
+        self._electronic = _Spans.of(planes, network.electronic_cells)
+        self._solid = _Spans.of(planes, network.solid_cells)
 
     def of(self, sources: HeatSources) -> dict[str, Floats]:
         """Heat in every plane, shape (n_planes,), W, of each kind IN_PLANES."""
         network, ionic, electronic = self._network, sources.ionic, sources.electronic
-        reactive, at_surface = network.reactive, self._solid[network.reactive.solid]
-        of_ions = self._sum(self._electrolyte[reactive.ionic], ionic.reactive)
-        of_ions += self._sum(self._electrolyte[network.counter.ionic], ionic.counter)
-        of_electrons = self._sum(self._electronic[reactive.electronic], electronic.reactive)
-        of_electrons += self._sum(self._electronic[network.collector[0]], electronic.collector)
-        of_electrons += self._sum(self._electronic[network.ground[0]], electronic.ground)
+        reactive, at_surface = network.reactive, self._solid.first[network.reactive.solid]
+        of_ions = self._sum(self._electrolyte.first[reactive.ionic], ionic.reactive)
+        of_ions += self._sum(self._electrolyte.first[network.counter.ionic], ionic.counter)
+        of_electrons = self._sum(self._electronic.first[reactive.electronic], electronic.reactive)
+        of_electrons += self._sum(self._electronic.first[network.collector[0]], electronic.collector)
+        of_electrons += self._sum(self._electronic.first[network.ground[0]], electronic.ground)
         return {
             "ionic": of_ions + self._shared(self._electrolyte, network.ionic_faces, ionic.faces),
             "electronic": of_electrons + self._shared(self._electronic, network.electronic_faces, electronic.faces),
@@ -246,8 +244,33 @@ class HeatPlanes:
     def _sum(self, plane: Ints, power: Floats) -> Floats:
         return np.asarray(np.bincount(plane, power, self._n), np.float64)
 
-    def _shared(self, plane: Ints, faces: Faces, power: Floats) -> Floats:
-        """What faces between two unknowns, whose planes are given, leave in the planes of both."""
-        owner, neighbour = plane[faces.owner], plane[faces.neighbour]
-        to_owner = power * self._half[owner] / (self._half[owner] + self._half[neighbour])
-        return self._sum(owner, to_owner) + self._sum(neighbour, power - to_owner)
+    def _shared(self, spans: _Spans, faces: Faces, power: Floats) -> Floats:
+        """What faces between two unknowns leave in planes."""
+        begins = spans.first[faces.owner], spans.first[faces.neighbour]
+        ends = spans.last[faces.owner], spans.last[faces.neighbour]
+        # the planes that both cells have; of cells in front of each other, the two beside the face
+        low, high = np.maximum(*begins), np.minimum(*ends)
+        lower, upper = np.minimum(low, high), np.maximum(low, high)
+        owner_below = begins[0] <= begins[1]
+        of_lower = self._thickness[lower] * spans.width(np.where(owner_below, faces.owner, faces.neighbour))
+        of_upper = self._thickness[upper] * spans.width(np.where(owner_below, faces.neighbour, faces.owner))
+        share = np.where(low > high, of_lower / (of_lower + of_upper), 0.5)
+        to_lower = power * share
+        return self._sum(lower, to_lower) + self._sum(upper, power - to_lower)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spans:
+    """Planes in which the cells of some unknowns begin and end, shape (n,)."""
+
+    first: Ints
+    last: Ints
+
+    @classmethod
+    def of(cls, planes: Planes, cells: NDArray[np.int32]) -> _Spans:
+        """Those of these cells of the mesh."""
+        return cls(planes.first[cells], planes.last[cells])
+
+    def width(self, unknowns: NDArray[np.int32]) -> Ints:
+        """Number of planes that the cells of these unknowns lie in."""
+        return self.last[unknowns] - self.first[unknowns] + 1

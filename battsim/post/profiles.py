@@ -1,6 +1,7 @@
 """Profiles through the thickness of a cell: mean, spread and extremes of each field in every plane of its mesh.
 
-The same numbers for voxels and for the homogenised model, so that both can be laid over each other.
+The same numbers for voxels and for the homogenised model, so that both can be laid over each other. A merged cell
+counts in both of its planes with half of its volume: inventories are the sums over planes of mean times weight.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from battsim.models.cell.equations import Cell, Evaluation
 from battsim.models.cell.state import absolute_phi_s
 from battsim.post.heat import IN_PLANES, HeatPlanes, heat_sources
+from battsim.post.planes import Planes, planes_of
 from meshing.mesh import Mesh
 
 Floats = NDArray[np.float64]
@@ -35,7 +37,10 @@ volume of the plane and the sum of the columns before it; that of a counter elec
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Members:
-    """The unknowns of a field by plane: their order, the first of each plane that has any, these planes, weights."""
+    """The unknowns of a field by plane: their order, the first of each plane that has any, these planes, weights.
+
+    An unknown in two planes is there twice, with half its weight.
+    """
 
     order: NDArray[np.intp]
     start: NDArray[np.intp]
@@ -68,17 +73,14 @@ class Profiles:
 
     def __init__(self, cell: Cell, mesh: Mesh) -> None:
         self._cell = cell
-        plane = mesh.position[:, 0].astype(np.intp)
-        self._n = int(mesh.grid_shape[0])
-        volume = np.bincount(plane, mesh.volume, self._n)
-        self._depth = np.bincount(plane, mesh.volume * mesh.centre[:, 0], self._n) / volume
-        self._volume = volume
-        network = cell.network
-        electrolyte = _members(plane[network.electrolyte_cells], network.electrolyte_volume)
-        electronic = _members(plane[network.electronic_cells], mesh.volume[network.electronic_cells])
-        solid = _members(plane[network.solid_cells], network.solid_volume)
+        planes, network = planes_of(mesh), cell.network
+        self._n, self._depth, self._volume = planes.count, planes.depth, planes.volume
+        electrolyte = _members(planes, network.electrolyte_cells, network.electrolyte_volume)
+        electronic = _members(planes, network.electronic_cells, mesh.volume[network.electronic_cells])
+        solid = _members(planes, network.solid_cells, network.solid_volume)
         self._members = dict(zip(FIELDS, (electrolyte, electrolyte, electronic, solid), strict=True))
-        self._plane_of_face = plane[network.solid_cells][network.reactive.solid]
+        # cells at a surface have not merged
+        self._plane_of_face = planes.first[network.solid_cells][network.reactive.solid]
         self._face_area = np.bincount(self._plane_of_face, network.reactive.area, self._n)
         self._heat = HeatPlanes(cell, mesh)
 
@@ -97,9 +99,14 @@ class Profiles:
             yield dict(zip(PROFILE_COLUMNS, (time, float(depth), *map(float, row)), strict=True))
 
 
-def _members(plane: NDArray[np.intp], weight: Floats) -> _Members:
+def _members(planes: Planes, cells: NDArray[np.int32], weight: Floats) -> _Members:
+    first, last = planes.first[cells], planes.last[cells]
+    wide = first != last
+    plane = np.concatenate([first, last[wide]])
+    unknown = np.concatenate([np.arange(cells.size), np.flatnonzero(wide)])
     order = np.argsort(plane, kind="stable")
-    planes, start = np.unique(plane[order], return_index=True)
-    weight = weight[order]
-    total = np.add.reduceat(weight, start) if planes.size else np.empty(0)
-    return _Members(order, start, planes, weight, total)
+    present, start = np.unique(plane[order], return_index=True)
+    unknown = unknown[order]
+    weight = np.where(wide, 0.5 * weight, weight)[unknown]
+    total = np.add.reduceat(weight, start) if present.size else np.empty(0)
+    return _Members(unknown, start, present, weight, total)

@@ -8,7 +8,17 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from battsim.case import Case, CellCase, FullCellCase, P2DCase, ResolvedCase, TortuosityCase, files_of, images_of
+from battsim.case import (
+    Case,
+    CellCase,
+    FullCellCase,
+    P2DCase,
+    ResolvedCase,
+    TortuosityCase,
+    assumed,
+    files_of,
+    images_of,
+)
 from battsim.case.load import CASE_FILE
 from battsim.errors import CaseError, NotConvergedError
 from battsim.output.checkpoint import Checkpoint
@@ -48,7 +58,8 @@ def run_case(
     one, with null for every number that they discredit.
 
     A run in time goes on from `checkpoint`, as `find_checkpoint(case, results)` finds it, and ends with the tables,
-    fields and summary of a run that was never interrupted, bit for bit.
+    fields and summary of a run that was never interrupted, bit for bit. `built` is what the case shares with others
+    that differ in the protocol alone.
 
     Raises
     ------
@@ -75,6 +86,7 @@ def run_case(
         named_after(case),
     ):
         write_json(results / "case.resolved.json", case.resolved())
+        notes = assumed(case)
         if isinstance(case, ResolvedCase):
             summary = run_half_cell(case, results, report, inputs_of(case), checkpoint, built)
         elif isinstance(case, FullCellCase):
@@ -83,6 +95,8 @@ def run_case(
             summary = run_p2d(case, results, report, inputs_of(case), checkpoint)
         else:
             summary = run_tortuosity(case, results, report)
+        if notes:
+            summary = summary | {"warnings": [*summary["warnings"], *notes]}
         write_json(results / "summary.json", summary)
         if summary.get("capacity_Ah_m2", 0.0) is None:
             raise NotConvergedError("; ".join(summary["warnings"]))

@@ -12,9 +12,9 @@ import psutil
 
 from battsim.case import Binder as BinderTable
 from battsim.case import Case, FullCellCase, Image, ImageCase, ResolvedCase, Separator, images_of
-from battsim.case.active import active_material, active_materials
+from battsim.case.active import active_material, active_materials, electrolyte_of
 from battsim.errors import ResourceError
-from battsim.materials.library import counter_electrode, electrolyte
+from battsim.materials.library import counter_electrode
 from battsim.models.resolved.network import ACTIVE, BINDER, PORE, SEPARATOR
 from battsim.models.resolved.parameters import Binder, FullCellParameters, HalfCellParameters, IonicPhase, Solids
 from battsim.run.place import named_after
@@ -179,7 +179,7 @@ def full_cell_parameters(case: FullCellCase) -> FullCellParameters:
     return FullCellParameters(
         negative=solids[0],
         positive=solids[1],
-        electrolyte=electrolyte(case.materials.electrolyte),
+        electrolyte=electrolyte_of(case),
         separator=IonicPhase(separator.porosity, separator.transport_factor),
         temperature=case.conditions.temperature,
         salt=case.conditions.salt,
@@ -191,7 +191,7 @@ def half_cell_parameters(case: ResolvedCase) -> HalfCellParameters:
     materials, conditions = case.materials, case.conditions
     return HalfCellParameters(
         active=active_material(case),
-        electrolyte=electrolyte(case.materials.electrolyte),
+        electrolyte=electrolyte_of(case),
         counter=counter_electrode(materials.counter),
         binder=_binder(materials.binder),
         separator=IonicPhase(materials.separator.porosity, materials.separator.transport_factor),

@@ -1,21 +1,27 @@
-"""The image-based homogenised cell as a BPX file, for PyBaMM and others."""
+"""The image-based homogenised cell, half or full, as a BPX file, for PyBaMM and others."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from battsim.case import ResolvedCase
+from battsim.case import FullCellCase, ResolvedCase
+from battsim.case.start import open_circuit_voltage
 from battsim.materials.bpx import BpxCell, BpxElectrode, BpxParticle, BpxSeparator, write_bpx
-from battsim.materials.charge import potential_at
+from battsim.materials.charge import soc_at_stoichiometry
 from battsim.materials.types import ActiveMaterial, Floats
 from battsim.models.p2d.parameters import P2DParameters, PorousElectrode
 
 BPX_FILE = "p2d_image.bpx.json"
+SAME_SOC = 1e-9
+"""Round-off of a state of charge."""
 
 
-def write_p2d_as_bpx(path: Path, case: ResolvedCase, parameters: P2DParameters, one_c: float) -> None:
-    """Write a homogenised half cell as a BPX file of model "Partial": a lithium electrode has no place in BPX.
+def write_p2d_as_bpx(
+    path: Path, case: ResolvedCase | FullCellCase, parameters: P2DParameters, start: Sequence[float], one_c: float
+) -> None:
+    """Write a homogenised cell as a BPX file; that of a half cell is "Partial": BPX has no place for lithium metal.
 
     BPX takes the volume of active material from the area of the spheres, a R / 3. An electroactive area that is another
     is therefore written as the spheres' own, with the exchange current density times the ratio of both, which is the
@@ -23,18 +29,26 @@ def write_p2d_as_bpx(path: Path, case: ResolvedCase, parameters: P2DParameters, 
 
     Parameters
     ----------
+    start
+        Stoichiometry of each electrode at the start, from the negative end on.
     one_c
         What 1 C means, A/m2.
+
+    Raises
+    ------
+    CaseError
+        Where a material has no place in BPX.
     """
-    electrode, T = parameters.positive, parameters.materials.temperature
-    ends = [potential_at(electrode.material, x, T) for x in _limits(electrode.material)]
+    electrodes, T = parameters.electrodes, parameters.materials.temperature
+    materials = [electrode.material for electrode in electrodes]
+    ends = [open_circuit_voltage(materials, x, T) for x in zip(*map(_limits, materials), strict=True)]
     cutoffs = [step.until.voltage for step in case.protocol if step.until.voltage is not None]
     cell = BpxCell(
         title=case.name or "Electrode from an image",
-        source=f"{electrode.material.source}; {parameters.materials.electrolyte.source}",
+        source="; ".join(dict.fromkeys([*(m.source for m in materials), parameters.materials.electrolyte.source])),
         version="1.1",
-        negative=None,
-        positive=_electrode(electrode),
+        negative=None if parameters.negative is None else _electrode(parameters.negative),
+        positive=_electrode(parameters.positive),
         separator=BpxSeparator(parameters.separator.thickness, parameters.separator.porosity, parameters.separator.b),
         electrolyte=parameters.materials.electrolyte,
         electrode_area=1.0,
@@ -43,20 +57,35 @@ def write_p2d_as_bpx(path: Path, case: ResolvedCase, parameters: P2DParameters, 
         lower_voltage=min([*ends, *cutoffs]),
         upper_voltage=max([*ends, *cutoffs]),
         initial_salt=parameters.materials.salt,
+        initial_soc=_common_soc(materials, start),
         initial_temperature=T,
         ambient_temperature=T,
-        description=(
-            "Homogenised from a segmented image by battsim: porosity, transport efficiency, conductivity, radius and "
-            f"electroactive area are measured. The exchange current holds the factor {electrode.area_ratio:.6g} by "
-            "which the electroactive area differs from that of the spheres. The electrode is opposite lithium metal, "
-            "which BPX does not describe. Area, current and capacity are those of one square metre."
-        ),
+        description=_description(electrodes),
     )
     write_bpx(path, cell)
 
 
+def _description(electrodes: Sequence[PorousElectrode]) -> str:
+    ratios = " and ".join(f"{electrode.area_ratio:.6g}" for electrode in electrodes)
+    of_each = ", negative and positive," if len(electrodes) > 1 else ""
+    half = "" if len(electrodes) > 1 else "The electrode is opposite lithium metal, which BPX does not describe. "
+    return (
+        "Homogenised from segmented images by battsim: porosity, transport efficiency, conductivity, radius and "
+        f"electroactive area are measured. The exchange current{of_each} holds the factor {ratios} by which the "
+        f"electroactive area differs from that of the spheres. {half}Area, current and capacity are those of one "
+        "square metre."
+    )
+
+
 def _limits(material: ActiveMaterial) -> tuple[float, float]:
     return material.stoichiometry_soc100, material.stoichiometry_soc0
+
+
+def _common_soc(materials: Sequence[ActiveMaterial], start: Sequence[float]) -> float | None:
+    """State of charge, if there is one, at which all electrodes stand: BPX has no other way to tell where they do."""
+    soc = [soc_at_stoichiometry(material, x) for material, x in zip(materials, start, strict=True)]
+    same = max(soc) - min(soc) <= SAME_SOC
+    return min(max(soc[0], 0.0), 1.0) if same and -SAME_SOC <= soc[0] <= 1.0 + SAME_SOC else None
 
 
 def _electrode(electrode: PorousElectrode) -> BpxElectrode:

@@ -23,18 +23,19 @@ from battsim.post.geometry import mesh_geometry
 from battsim.post.microstructure import microstructure
 from battsim.post.profiles import Profiles
 from battsim.post.summary import summary
-from battsim.run.baselines import run_baselines
+from battsim.run.baselines import ResolvedRun, run_baselines
 from battsim.run.build import build_mesh, cell_image, fine_image, half_cell_parameters, orientation
 from battsim.run.checkpoint import Inputs, Progress, progress_of
 from battsim.run.coarsening import coarsening, coarsening_warnings
 from battsim.run.drawing import drawing
 from battsim.run.engine import LONGEST_STEP, solver_of
 from battsim.run.memory import refuse_too_large
+from battsim.run.merging import left_out_voxels, merged_cells, merging, merging_warnings
 from battsim.run.protocol import Run, one_c_of, run_protocol
 from battsim.run.sinks import Report, open_sinks, part_of
 from battsim.threads import Team
 from meshing.image import VoxelImage
-from meshing.mesh import Mesh
+from meshing.mesh import Ints, Mesh
 
 AFTER_THE_CELL = 0.9
 """Share of the work that is done when the baselines begin, as progress tells it."""
@@ -48,12 +49,15 @@ class BuiltHalfCell:
     ----------
     image
         In cell axes.
+    mesh, cell_of
+        The mesh that the cell is solved on, and which of its cells each voxel and layer belongs to.
     measured
         Content of microstructure.json.
     """
 
     image: VoxelImage
     mesh: Mesh
+    cell_of: Ints
     cell: HalfCell
     measured: dict[str, Any]
 
@@ -84,13 +88,15 @@ def built_half_cell(
         image = cell_image(case, fine)
         refuse_too_large(case, image)
         mesh = build_mesh(case, image)
-        cell = HalfCell(mesh, parameters, team)
+        merged = merged_cells(case, mesh)
+        cell = HalfCell(merged.mesh, parameters, team)
         if measured is None:
             report(0.0, f"microstructure of {image.labels.size} voxels")
-            left_out = cell.network.determined.left_out
+            left_out = left_out_voxels(cell.network.determined, merged)
             measured = microstructure(image, mesh, parameters, orientation=orientation(case), left_out=left_out)
-            measured = measured | coarsening(case.image.coarsen, fine)
-        yield BuiltHalfCell(image, mesh, cell, measured)
+            measured = measured | coarsening(case.image.coarsen, fine) | merging(merged, case)
+        del mesh  # of the voxels: not kept beside the merged one
+        yield BuiltHalfCell(image, merged.mesh, merged.cell_of, cell, measured)
 
 
 def run_half_cell(
@@ -134,7 +140,7 @@ def _run_half_cell(
     write_json(results / "microstructure.json", measured)
     progress = None if checkpoint is None else progress_of(checkpoint)
     with ExitStack() as stack:
-        fields = _field_writer(case, results, cell, mesh, image, progress)
+        fields = _field_writer(case, results, built, progress)
         own = part_of(report, 0.0, AFTER_THE_CELL if case.model.baseline else 1.0)
         sinks = open_sinks(results, stack, own, 1, fields=fields, progress=progress)
         if checkpoint is not None:
@@ -162,10 +168,11 @@ def _run_half_cell(
         current_1C=current_1C,
     )
     found["stop"]["message"] = where_it_ends(found, ended.place)
-    found |= {"warnings": [*found["warnings"], *coarsening_warnings(measured)]}
+    found |= {"warnings": [*found["warnings"], *coarsening_warnings(measured), *merging_warnings(measured)]}
     if case.model.baseline:
         rest = part_of(report, AFTER_THE_CELL, 1.0)
-        beside = run_baselines(case, cell, mesh, image, measured, results, rest, inputs, x_start, run.one_c)
+        resolved = ResolvedRun(case, cell, mesh, (image,), (measured,), x_start, run.one_c)
+        beside = run_baselines(resolved, results, rest, inputs)
         found |= beside | {"warnings": [*found["warnings"], *beside.pop("notes")]}
     return found
 
@@ -179,15 +186,14 @@ def measured_before(results: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _field_writer(
-    case: ResolvedCase, results: Path, cell: HalfCell, mesh: Mesh, image: VoxelImage, progress: Progress | None
-) -> FieldWriter:
+def _field_writer(case: ResolvedCase, results: Path, built: BuiltHalfCell, progress: Progress | None) -> FieldWriter:
     return FieldWriter(
         results / "fields",
         case.output.fields,
-        cell,
-        mesh,
-        n_layers=mesh.grid_shape[0] - image.shape[0],
+        built.cell,
+        built.mesh,
+        cell_of=built.cell_of,
+        n_layers=built.mesh.grid_shape[0] - built.image.shape[0],
         orientation=orientation(case),
         saved=() if progress is None else progress.fields,
     )

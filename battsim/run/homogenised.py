@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from battsim.case import P2DCase
-from battsim.case.active import chosen_material
+from battsim.case import P2DCase, active_materials, electrolyte_of
 from battsim.case.p2d import P2DElectrode
-from battsim.materials.library import counter_electrode, electrolyte
+from battsim.materials.library import counter_electrode
+from battsim.materials.types import ActiveMaterial
 from battsim.models.cell.network import CellMaterials
 from battsim.models.p2d.parameters import P2DGrid, P2DParameters, Particles, PorousElectrode, PorousSeparator
 
@@ -13,13 +13,14 @@ from battsim.models.p2d.parameters import P2DGrid, P2DParameters, Particles, Por
 def p2d_parameters(case: P2DCase) -> P2DParameters:
     """Electrodes, separator and conditions of the case."""
     materials, conditions, separator = case.materials, case.conditions, case.materials.separator
-    electrodes = [_electrode(case, table) for table in case.electrodes.values()]
+    tables = case.electrodes.values()
+    electrodes = [_electrode(*each) for each in zip(active_materials(case), tables, strict=True)]
     return P2DParameters(
         positive=electrodes[-1],
         negative=electrodes[0] if len(electrodes) > 1 else None,
         separator=PorousSeparator(separator.thickness, separator.porosity, separator.transport_factor),
         materials=CellMaterials(
-            electrolyte(materials.electrolyte),
+            electrolyte_of(case),
             None if materials.counter is None else counter_electrode(materials.counter),
             conditions.temperature,
             conditions.salt,
@@ -36,9 +37,9 @@ def p2d_grid(case: P2DCase) -> P2DGrid | None:
     return P2DGrid(negative=negative, separator=points[-2], positive=points[-1], radial=radial)
 
 
-def _electrode(case: P2DCase, table: P2DElectrode) -> PorousElectrode:
+def _electrode(material: ActiveMaterial, table: P2DElectrode) -> PorousElectrode:
     return PorousElectrode(
-        material=chosen_material(case, table.material),
+        material=material,
         thickness=table.thickness,
         porosity=table.porosity,
         b=table.transport_factor,

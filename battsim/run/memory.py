@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isqrt
 
-import numpy as np
 import psutil
 
 from battsim.case import FullCellCase, ResolvedCase
 from battsim.errors import ResourceError
 from battsim.models.resolved.network import ACTIVE, BINDER, PORE
+from battsim.run.merging import cells_of_image
 from meshing.image import VoxelImage
 
 BYTES_PER_UNKNOWN = 1050
@@ -20,17 +21,18 @@ BYTES_BEFORE = 235 * 2**20
 
 
 def most_unknowns(case: ResolvedCase, image: VoxelImage) -> int:
-    """Unknowns of a cell in which every voxel takes part.
+    """Unknowns of a cell in which every voxel takes part, its cells merged as the case says.
 
     x and phi_s in the active material, phi_s in the binder, c_e and phi_e in pore, separator and nano-porous binder, V.
     """
-    layers = case.materials.separator.layers * image.shape[1] * image.shape[2]
-    return _of_electrode(image, case.materials.binder.transport) + 2 * layers + 1
+    layers = case.materials.separator.layers
+    unknowns = _of_electrode(image, layers, case.solver.merge, case.materials.binder.transport)
+    return unknowns + 2 * layers * image.shape[1] * image.shape[2] + 1
 
 
-def _of_electrode(image: VoxelImage, binder: str) -> int:
-    """Unknowns of an electrode, its binder read in one of the ways."""
-    count = {name: int(np.count_nonzero(image.labels == k)) for k, name in enumerate(image.phases)}
+def _of_electrode(image: VoxelImage, start: int, merge: int, binder: str) -> int:
+    """Unknowns of an electrode behind so many planes of the mesh, its binder read in one of the ways."""
+    count = cells_of_image(image, start, merge)
     per_voxel = {ACTIVE: 2, PORE: 2, BINDER: 3 if binder == "nanoporous" else 1}
     return sum(n * count.get(name, 0) for name, n in per_voxel.items())
 
@@ -69,8 +71,14 @@ def refuse_too_large_stack(case: FullCellCase, images: Mapping[str, VoxelImage])
     """
     shapes = [image.shape for image in images.values()]
     width, height = shapes[0][1:]
-    parts = (_of_electrode(image, case.electrodes[name].materials.binder.transport) for name, image in images.items())
-    unknowns = sum(parts) + 2 * case.materials.separator.layers * width * height + 1
+    layers, merge = case.materials.separator.layers, case.solver.merge
+    # the mesh holds the negative image mirrored, and first
+    negative = replace(images["negative"], labels=images["negative"].labels[::-1])
+    places = {"negative": (negative, 0), "positive": (images["positive"], shapes[0][0] + layers)}
+    parts = (
+        _of_electrode(*place, merge, case.electrodes[name].materials.binder.transport) for name, place in places.items()
+    )
+    unknowns = sum(parts) + 2 * layers * width * height + 1
     needed, available = memory_of(unknowns), psutil.virtual_memory().available
     if needed <= available:
         return

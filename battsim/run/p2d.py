@@ -59,8 +59,7 @@ def _points(cell: P2DCell) -> list[int]:
 
 def p2d_summary(cell: P2DCell, ended: Ended, one_c: float) -> dict[str, Any]:
     """Content of summary.json of a homogenised cell."""
-    p = cell.parameters
-    electrodes = [electrode for electrode in (p.negative, p.positive) if electrode is not None]
+    electrodes = cell.parameters.electrodes
     geometry = Geometry(
         kind="p2d",
         cells=cell.network.line.n_cells,

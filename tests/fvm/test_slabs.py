@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from battsim.fvm.face_kernels import add_flux, add_salt, add_to
-from battsim.fvm.slabs import face_slabs, over_slabs, slab_edges, sorted_by_plane
+from battsim.fvm.slabs import in_slabs, over_slabs, slab_edges
 from battsim.threads import Team
 
 
@@ -16,8 +16,8 @@ def grid_faces(shape):
     pairs = [(cells[:-1], cells[1:]), (cells[:, :-1], cells[:, 1:]), (cells[:, :, :-1], cells[:, :, 1:])]
     owner, neighbour = (np.concatenate([pair[k].ravel() for pair in pairs]) for k in range(2))
     plane = np.repeat(np.arange(shape[0], dtype=np.int32), shape[1] * shape[2])
-    order, lower = sorted_by_plane(plane[owner], plane[neighbour])
-    return owner[order], neighbour[order], plane, face_slabs(lower, slab_edges(shape[0]))
+    order, slabs = in_slabs(plane[owner], plane[neighbour], shape[0])
+    return owner[order], neighbour[order], plane, slabs
 
 
 @pytest.mark.parametrize("n_planes", [1, 2, 3, 4, 5, 8, 31, 32, 33, 263])
@@ -33,6 +33,21 @@ def test_slabs_of_one_parity_share_no_plane(n_planes):
     for parity in (0, 1):
         alike = touched[parity::2]
         assert sum(map(len, alike)) == len(set().union(*alike, set()))
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("n_planes", [7, 16, 33, 263])
+def test_faces_that_reach_far_get_slabs_as_wide(n_planes, reach):
+    """Faces between all planes up to `reach` apart, as beside merged cells."""
+    pairs = [(a, b) for a in range(n_planes) for b in range(a, min(a + reach, n_planes - 1) + 1)]
+    first, second = np.random.default_rng(2).permutation(np.array(pairs, np.int32)).T
+    order, slabs = in_slabs(second, first, n_planes)
+    assert np.array_equal(np.sort(order), np.arange(len(pairs)))
+    assert np.array_equal(slab_edges(n_planes, 1), slab_edges(n_planes, 2))
+    assert slabs.size > 2 or n_planes < 2 * reach
+    touched = [set(first[order[low:high]]) | set(second[order[low:high]]) for low, high in pairwise(slabs)]
+    for parity in (0, 1):
+        assert sum(map(len, touched[parity::2])) == len(set().union(*touched[parity::2]))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -1,5 +1,6 @@
 """Merged cells: what merges, and that it costs nothing but an error of second order."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,12 +10,13 @@ from scipy import ndimage
 from scipy.sparse.linalg import spsolve
 
 from battsim.fvm.operators import face_conductance, jump
-from battsim.fvm.slabs import face_slabs, slab_edges, sorted_by_plane
+from battsim.fvm.slabs import in_slabs
 from meshing import merge
 from meshing.errors import MeshError
 from meshing.image import VoxelImage
-from meshing.merge import merged_mesh
-from meshing.voxel import voxel_mesh
+from meshing.merge import merged_counts, merged_mesh
+from meshing.stack import stack_mesh
+from meshing.voxel import grid_mesh, voxel_mesh
 
 SIZE = (1.0e-6, 1.1e-6, 0.95e-6)
 PHASES = ("pore", "active", "binder")
@@ -140,7 +142,7 @@ def test_patches_close_the_sides(fine, levels) -> None:
 
 def test_faces_join_what_touches(fine, levels, monkeypatch) -> None:
     """One face per pair of cells, with the area that their voxels share, were it not for what is given up."""
-    monkeypatch.setattr(merge, "_shares", lambda mesh: np.zeros((3, 3)))  # noqa: ARG005
+    monkeypatch.setattr(merge, "given_up", lambda size: np.zeros((3, 3)))  # noqa: ARG005
     merged = merged_mesh(fine, levels)
     mesh = merged.mesh
     one, two = merged.cell_of[fine.owner], merged.cell_of[fine.neighbour]
@@ -175,12 +177,13 @@ def test_order_is_that_of_positions(fine, levels) -> None:
     assert mesh.grid_shape == fine.grid_shape
 
 
-def test_slabs_of_one_parity_do_not_meet() -> None:
-    """What threads rely on: once merged, no cell is touched from two even slabs, or from two odd ones."""
-    mesh = merged_mesh(voxel_mesh(grains((40, 12, 12)), layers=(1e-6,) * 5, inside="active")).mesh
+def test_slabs_of_one_parity_do_not_meet(levels) -> None:
+    """What threads rely on: no cell is touched from two even slabs, or from two odd ones."""
+    mesh = merged_mesh(voxel_mesh(grains((40, 24, 24)), layers=(1e-6,) * 5, inside="active"), levels).mesh
     planes = mesh.position[:, 0]
-    order, lower = sorted_by_plane(planes[mesh.owner], planes[mesh.neighbour])
-    slabs = face_slabs(lower, slab_edges(mesh.grid_shape[0]))
+    reach = np.abs(planes[mesh.owner] - planes[mesh.neighbour]).max()
+    assert reach == 2 ** min(levels, 2)
+    order, slabs = in_slabs(planes[mesh.owner], planes[mesh.neighbour], mesh.grid_shape[0])
     assert slabs.size > 8
     for parity in (0, 1):
         touched = [
@@ -207,6 +210,46 @@ def test_phases_by_name() -> None:
         assert found == set(names)
     graded = voxel_mesh(grains(), layers=LAYERS * 2, inside="active")
     assert not merged_mesh(graded, 1, ["separator"]).level.any()
+
+
+def counts_of(mesh):
+    return {name: int(np.count_nonzero(mesh.phase == k)) for k, name in enumerate(mesh.phases)}
+
+
+@pytest.mark.parametrize("layers", [(), LAYERS, LAYERS[:2]], ids=len)
+def test_cells_are_counted_before_there_is_a_mesh(layers, levels) -> None:
+    image = grains()
+    found = counts_of(merged_mesh(voxel_mesh(image, layers=layers, inside="active"), levels).mesh)
+    assert merged_counts(image, len(layers), levels) == {name: found[name] for name in PHASES}
+    assert merged_counts(image, len(layers), 0) == {n: np.count_nonzero(image.mask(n)) for n in PHASES}
+    active = merged_counts(image, len(layers), levels, ["active"])
+    assert active == merged_counts(image, len(layers), 0) | {"active": found["active"]}
+
+
+@pytest.mark.parametrize("through", [SIZE[0], 1.2e-6], ids=["same", "thicker"])
+def test_voxels_of_both_ends_of_a_stack_merge(through) -> None:
+    """Exact for linear fields on either side, each with the shares of its own voxels."""
+    images = grains((15, 14, 14)), grains((16, 14, 14), 3, (through, *SIZE[1:]))
+    layers = (1.5e-6, through, SIZE[0], 2e-6)  # as thick as voxels, but of no phase that merges
+    names = [f"{side} {phase}" for side in ("negative", "positive") for phase in PHASES]
+    fine = stack_mesh(*images, layers, inside="active")
+    merged = merged_mesh(fine, 1, names)
+    found, mirrored = counts_of(merged.mesh), replace(images[0], labels=images[0].labels[::-1])
+    for side, image, start in (("negative", mirrored, 0), ("positive", images[1], 15 + len(layers))):
+        counts = merged_counts(image, start)
+        assert counts == {name: found[f"{side} {name}"] for name in PHASES}
+        assert sum(counts.values()) < 0.9 * image.labels.size
+    for slope in np.eye(3):
+        assert unbalanced(merged, slope) < 1e-11
+
+
+def test_voxels_of_different_thickness_are_no_block() -> None:
+    """Planes as thick as the low end's beside planes as thick as the high end's, all of one phase."""
+    sizes = [np.array([1.3e-6] * 5 + [1e-6] * 7), np.full(8, 1.15e-6), np.full(8, 1.15e-6)]
+    merged = merged_mesh(grid_mesh(np.zeros((12, 8, 8), np.uint8), sizes, PHASES))
+    planes = voxels_of(merged, (12, 8, 8))[1].any(axis=(1, 2))
+    assert np.flatnonzero(planes).tolist() == [2, 3, 6, 7, 8, 9]
+    assert unbalanced(merged, np.array([1.0, -2.0, 3.0])) < 1e-11
 
 
 def matrix_of(mesh):
@@ -236,7 +279,7 @@ def test_linear_fields_are_exact(fine, levels) -> None:
 
 
 def test_without_the_share_linear_fields_are_not(fine, monkeypatch) -> None:
-    monkeypatch.setattr(merge, "_shares", lambda mesh: np.zeros((3, 3)))  # noqa: ARG005
+    monkeypatch.setattr(merge, "given_up", lambda size: np.zeros((3, 3)))  # noqa: ARG005
     assert unbalanced(merged_mesh(fine), np.array([0.0, 1.0, 0.0])) > 0.6  # a third from each of two sides
 
 

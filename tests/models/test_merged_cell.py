@@ -7,6 +7,7 @@ from scipy import ndimage
 from battsim.models.cell.equations import Rate
 from battsim.models.cell.jacobian import CYCLES, SWEEP_ORDER
 from battsim.models.resolved.half_cell import HalfCell
+from battsim.models.resolved.places import MeshPlaces
 from battsim.solvers.block import BlockSolver
 from meshing.image import VoxelImage
 from meshing.merge import merged_mesh
@@ -63,6 +64,21 @@ def test_merged_cells_balance_in_any_state(cells) -> None:
         ):
             # round-off of sums in which the fluxes between cells, far larger than the total, cancel
             assert total == pytest.approx(sum(parts), abs=1e-14 * np.abs(r).sum())
+
+
+def test_places_of_merged_cells_are_amid_their_voxels(cells) -> None:
+    fine, once, _ = cells
+    voxels, merged = electrode(), merged_mesh(electrode())
+    at_voxel = MeshPlaces(fine.network, fine.layout, voxels)
+    at_cell = MeshPlaces(once.network, once.layout, merged.mesh)
+    for unknown in np.flatnonzero(merged.level[once.network.solid_cells]).tolist():
+        own = voxels.centre[merged.cell_of == once.network.solid_cells[unknown], 0]
+        assert own.size == 8
+        place = f"a cell of active {1e6 * (own.mean() - 4e-6):.1f} um from the separator"
+        assert at_cell.of("x", unknown) == place
+    for k in (0, -1):  # where nothing has merged, both say the same
+        found = [places.of("x", range(cell.layout.n_solid)[k]) for places, cell in ((at_voxel, fine), (at_cell, once))]
+        assert found[0] == found[1]
 
 
 def test_merged_cells_discharge_like_their_voxels(cells, resolved) -> None:

@@ -108,6 +108,13 @@ def test_a_run_without_common_times_has_no_profiles(tmp_path):
     assert [file.name for file in draw_baselines(folder)] == ["gap.png", "ladder.png"]
 
 
+def test_a_run_that_no_homogenised_cell_stands_for_has_no_pictures(tmp_path):
+    folder = results(tmp_path, ladder=[], baselines={})
+    for name in BASELINES:
+        (folder / f"profiles_{name}.csv").unlink()
+    assert draw_baselines(folder) == []
+
+
 def test_curves_are_of_the_compared_step_and_begin_at_no_charge(tmp_path):
     curves, differences = pictures._lines(results(tmp_path), 1)
     assert [line.name for line in curves] == ["resolved", "P2D, Bruggeman", "P2D, from the image"]

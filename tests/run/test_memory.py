@@ -41,13 +41,17 @@ until = {{ time = "1 s" }}
 """
 
 
-def case_of(folder, shape):
-    (folder / "case.toml").write_text(CASE.format(shape=list(shape)))
+def case_of(folder, shape, merge=0):
+    text = CASE.format(shape=list(shape)) + f"[solver]\nmerge = {merge}\n"
+    if merge:  # wide grains, so that half of the voxels merge
+        text = text.replace('"8 um", sigma = 0.2', '"18 um", sigma = 0.0')
+    (folder / "case.toml").write_text(text)
     return load_case(folder)
 
 
-def test_estimate_is_near_what_a_run_takes(tmp_path):
-    case = case_of(tmp_path, (50, 50, 50))
+@pytest.mark.parametrize("merge", [0, 1])
+def test_estimate_is_near_what_a_run_takes(tmp_path, merge):
+    case = case_of(tmp_path, (50, 50, 50), merge)
     command = [sys.executable, "-c", "from battsim.cli import main; main()", "run", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     peak = json.loads((tmp_path / "results" / "run.json").read_text())["peak_memory_bytes"]
@@ -55,6 +59,8 @@ def test_estimate_is_near_what_a_run_takes(tmp_path):
     expected = most_unknowns(case, build_image(case))
     assert found <= expected <= 1.02 * found  # clusters that take no part are not known before
     assert memory_of(expected) == pytest.approx(peak, rel=0.25)
+    voxels = case.model_copy(update={"solver": case.solver.model_copy(update={"merge": 0})})
+    assert merge == 0 or expected < 0.7 * most_unknowns(voxels, build_image(case))
 
 
 def test_too_large_is_refused_before_the_mesh_with_the_crop_that_fits(tmp_path, monkeypatch):

@@ -152,7 +152,7 @@ def _bulk_conductivity(here: str, effective: float, setting: Setting) -> float:
     bulk = setting.user.optional(names.named(here, names.BULK_CONDUCTIVITY), POSITIVE)
     if bulk is None:
         setting.note(
-            f"{here}: no bulk conductivity of the active material given; the effective {effective:g} S/m is used."
+            f"{here}: no {names.BULK_CONDUCTIVITY!r} given; the electrode's effective {effective:g} S/m is used."
         )
     return effective if bulk is None else bulk
 
@@ -161,7 +161,7 @@ def _density(place: str, here: str, setting: Setting) -> float:
     """Density of the active material, kg/m3, or its stand-in."""
     density, stand_in = setting.user.optional(names.named(here, names.BULK_DENSITY), POSITIVE), DENSITY_STAND_IN[place]
     if density is None:
-        setting.note(f"{here}: no density given; {stand_in:g} kg/m3 stands in, for figures per kilogram.")
+        setting.note(f"{here}: no {names.BULK_DENSITY!r} given; {stand_in:g} kg/m3 stands in, per kilogram.")
     return stand_in if density is None else density
 
 

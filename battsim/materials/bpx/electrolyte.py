@@ -40,7 +40,9 @@ def read_electrolyte(section: Section, setting: Setting) -> Electrolyte:
     if user.has(factor_key):
         check_positive(user, factor_key, read_function(user, factor_key, in_solid=False), SALTS[CHECKED[1] > SALTS])
     else:
-        setting.note("no thermodynamic factor given: TF = 1, an ideal solution (as PyBaMM reads BPX).")
+        setting.note(
+            f"{names.ELECTROLYTE}: no thermodynamic factor given; TF = 1, an ideal solution (as PyBaMM reads BPX)."
+        )
     return Electrolyte(
         name=f"{setting.title}, electrolyte",
         source=setting.source,
@@ -56,7 +58,7 @@ def _property(section: Section, key: str, energy: str, setting: Setting) -> tupl
     """Closure of a positive property, and the range of concentrations for which it may be taken."""
     function = read_function(section, key, in_solid=False)
     at_reference, note = in_salt(section, key, function, setting.salt)
-    setting.note(note)
+    setting.note(None if note is None else f"{names.ELECTROLYTE}: {note}")
     activation = section.default(energy, FINITE, 0.0)
     closure = with_temperature(lambda c_e: at_reference(c_e, REFERENCE_TEMPERATURE), activation, setting.reference)
     return closure, function.domain or CHECKED

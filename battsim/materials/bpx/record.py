@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from battsim.errors import CaseError
+from battsim.materials.bpx import names
 from battsim.materials.types import ActiveMaterial, Electrolyte
 
 
@@ -134,4 +135,12 @@ class BpxCell:
     """What the user-defined block holds beyond the names that are known here, as read."""
     description: str = ""
     notes: tuple[str, ...] = ()
-    """What was assumed where the file says nothing, in sentences."""
+    """What was assumed where the file says nothing, in sentences; those on one part of the cell begin with its name."""
+
+    def notes_on(self, part: str) -> tuple[str, ...]:
+        """Notes on a part of the cell, such as "Electrolyte" or "Positive electrode, NAME", and on the file as a whole.
+
+        Those of the other parts are left out.
+        """
+        parts = (names.NEGATIVE, names.POSITIVE_ELECTRODE, names.ELECTROLYTE)
+        return tuple(note for note in self.notes if note.startswith(f"{part}: ") or not note.startswith(parts))

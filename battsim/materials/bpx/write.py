@@ -151,12 +151,12 @@ def _electrode(electrode: BpxElectrode, place: str, draft: _Draft) -> dict[str, 
     _binder(electrode.binder, place, draft)
     section = _layer(electrode) | {names.CONDUCTIVITY: electrode.conductivity}
     if len(electrode.particles) == 1:
-        return section | _particle(electrode.particles[0], place, place, electrode, draft)
+        return section | _particle(electrode.particles[0], place, place, draft)
     components = [particle.name for particle in electrode.particles]
     if not all(components) or len(set(components)) != len(components):
         raise CaseError(f"{place}: the components of a blend need names that differ; {components} found.")
     blend = {
-        particle.name: _particle(particle, place, names.component(place, particle.name), electrode, draft)
+        particle.name: _particle(particle, place, names.component(place, particle.name), draft)
         for particle in electrode.particles
     }
     return section | {names.PARTICLE: blend}
@@ -170,11 +170,11 @@ def _binder(binder: BpxBinder, place: str, draft: _Draft) -> None:
     draft.put(place, names.BINDER_RESISTANCE, binder.contact_resistance)
 
 
-def _particle(particle: BpxParticle, place: str, here: str, electrode: BpxElectrode, draft: _Draft) -> dict[str, Any]:
+def _particle(particle: BpxParticle, place: str, here: str, draft: _Draft) -> dict[str, Any]:
     """Keys of a particle; `here` names it in the user-defined block."""
     material, T_ref = particle.material, draft.cell.reference_temperature
     _check_limits(material, place, here)
-    _user_defined(material, here, electrode, draft)
+    _user_defined(material, here, draft)
     rate = exchange_current_of(here, material, draft.cell.initial_salt, T_ref, TRANSPORT_TOLERANCE)
     diffusivity = property_of(f"{here}: the diffusivity", material.diffusivity, T_ref, (0.0, 1.0), TRANSPORT_TOLERANCE)
     for law in (rate, diffusivity):
@@ -207,9 +207,9 @@ def _check_limits(material: ActiveMaterial, place: str, here: str) -> None:
         )
 
 
-def _user_defined(material: ActiveMaterial, here: str, electrode: BpxElectrode, draft: _Draft) -> None:
+def _user_defined(material: ActiveMaterial, here: str, draft: _Draft) -> None:
     """What BPX lacks of an active material."""
-    draft.put(here, names.BULK_CONDUCTIVITY, material.conductivity, electrode.conductivity)
+    draft.put(here, names.BULK_CONDUCTIVITY, material.conductivity)
     draft.put(here, names.BULK_DENSITY, material.density)
     draft.put(here, names.FILM, material.film_resistance, 0.0)
     draft.put(here, names.ALPHA_A, material.alpha_a, 0.5)

@@ -92,6 +92,11 @@ class P2DParameters:
     materials: CellMaterials
     negative: PorousElectrode | None = None
 
+    @property
+    def electrodes(self) -> tuple[PorousElectrode, ...]:
+        """The porous electrodes, from the negative end on."""
+        return (self.positive,) if self.negative is None else (self.negative, self.positive)
+
 
 @dataclass(frozen=True, slots=True)
 class P2DGrid:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from battsim.errors import ImpossibleError
 from battsim.fvm.blocks import Network
 from battsim.fvm.operators import graph_components, mesh_conductance
-from battsim.fvm.slabs import face_slabs, slab_edges, sorted_by_plane
+from battsim.fvm.slabs import in_slabs
 from battsim.models.cell.network import CellNetwork, Electrode, Faces, ReactiveFaces, metal_faces, no_electrode
 from battsim.models.resolved.parameters import FullCellParameters, HalfCellParameters, IonicPhase, Solids
 from battsim.models.resolved.potentials import Conductors, Determined, Ends, determined_potentials
@@ -204,14 +204,14 @@ def _faces(mesh: Mesh, local: Ints, conductivity: Floats, contact_resistance: Fl
     """Faces between two unknowns; a contact resistance (per cell, ohm m2) lies where the phase changes."""
     owner, neighbour = local[mesh.owner], local[mesh.neighbour]
     inner = np.flatnonzero((owner >= 0) & (neighbour >= 0))
-    order, lower = sorted_by_plane(mesh.position[mesh.owner[inner], 0], mesh.position[mesh.neighbour[inner], 0])
+    plane = mesh.position[:, 0]
+    order, slabs = in_slabs(plane[mesh.owner[inner]], plane[mesh.neighbour[inner]], mesh.grid_shape[0])
     inner = inner[order]
     conductance = mesh_conductance(mesh, inner, conductivity)
     if contact_resistance is not None and contact_resistance.any():
         low, high = mesh.owner[inner], mesh.neighbour[inner]
         contact = np.where(mesh.phase[low] != mesh.phase[high], contact_resistance[low], 0.0)
         conductance = 1.0 / (1.0 / conductance + contact / mesh.area[inner])
-    slabs = face_slabs(lower, slab_edges(mesh.grid_shape[0]))
     return Faces(owner[inner], neighbour[inner], conductance, slabs)
 
 
@@ -236,8 +236,8 @@ def _reactive_faces(mesh: Mesh, parts: tuple[_Part, ...], local: _Local, b: Floa
                 b[second],
             )
         )
-    order, lower = sorted_by_plane(*(np.concatenate(sides) for sides in zip(*planes, strict=True)))
-    slabs = face_slabs(lower, slab_edges(mesh.grid_shape[0]))
+    first, second = (np.concatenate(side) for side in zip(*planes, strict=True))
+    order, slabs = in_slabs(first, second, mesh.grid_shape[0])
     solid, electronic, ionic, area, solid_distance, ionic_distance, resistance, factor = (
         np.concatenate(column)[order] for column in zip(*columns, strict=True)
     )

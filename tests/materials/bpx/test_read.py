@@ -88,7 +88,7 @@ def test_state_of_charge_fills_both_electrodes_from_their_limits(document, write
 
 def test_what_was_assumed_is_noted(document, write):
     notes = " ".join(read_bpx(write(document)).notes)
-    for assumption in ("TF = 1", "bulk conductivity", "no density"):
+    for assumption in ("TF = 1", "no 'active material conductivity", "no 'active material density"):
         assert assumption in notes
     del document["State"]
     cell = read_bpx(write(document))
