@@ -85,7 +85,11 @@ def test_each_electrode_is_homogenised_from_its_own_image(finished: tuple[Path, 
     results, found = finished
     measured = json.loads((results / "microstructure.json").read_text())
     homogenised = found["homogenised"]
-    assert set(homogenised) == {"negative", "positive", "stops"}
+    assert set(homogenised) == {"negative", "positive", "stops", "salt_limited"}
+    limits = homogenised["salt_limited"]
+    # what the textbook takes for the transport of ions is more than there is
+    assert limits["p2d_bruggeman"]["current_A_m2"] > limits["p2d_image"]["current_A_m2"] > 0.0
+    assert limits["p2d_image"]["rate_C"] == limits["p2d_image"]["current_A_m2"] / found["current_1C_A_m2"]
     assert homogenised["stops"] == dict.fromkeys(RUNGS, "time")
     for name, depth in (("negative", 10e-6), ("positive", 8e-6)):
         told, transport = homogenised[name], measured[name]["transport"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,18 @@ from battsim.output.checkpoint import Checkpoint
 from battsim.output.record import recorded, write_json
 from battsim.run.build import build_image, build_mesh, check_images, mesh_of
 from battsim.run.checkpoint import check_finished, find_checkpoint, inputs_of, stands_at
-from battsim.run.full_cell import draw_full_cell, run_full_cell
-from battsim.run.half_cell import BuiltHalfCell, draw_half_cell, run_half_cell
+from battsim.run.full_cell import built_full_cell, draw_full_cell
+from battsim.run.half_cell import built_half_cell, draw_half_cell
 from battsim.run.p2d import draw_p2d, run_p2d
 from battsim.run.place import named_after
-from battsim.run.sinks import silent
+from battsim.run.resolved import BuiltCell, measured_before, run_resolved
+from battsim.run.sinks import Report, silent
 from battsim.run.tortuosity import run_tortuosity
 
 __all__ = [
     "build_image",
     "build_mesh",
+    "built_cell",
     "check_finished",
     "check_images",
     "find_checkpoint",
@@ -50,7 +53,7 @@ def run_case(
     results: Path,
     progress: Callable[[float, str], None] | None = None,
     checkpoint: Checkpoint | None = None,
-    built: BuiltHalfCell | None = None,
+    built: BuiltCell | None = None,
 ) -> dict[str, Any]:
     """Summary of a case; everything else it finds is written to `results` on the way.
 
@@ -59,7 +62,7 @@ def run_case(
 
     A run in time goes on from `checkpoint`, as `find_checkpoint(case, results)` finds it, and ends with the tables,
     fields and summary of a run that was never interrupted, bit for bit. `built` is what the case shares with others
-    that differ in the protocol alone.
+    that differ in the protocol alone, as `built_cell` makes it; without it a run makes its own.
 
     Raises
     ------
@@ -87,10 +90,11 @@ def run_case(
     ):
         write_json(results / "case.resolved.json", case.resolved())
         notes = assumed(case)
-        if isinstance(case, ResolvedCase):
-            summary = run_half_cell(case, results, report, inputs_of(case), checkpoint, built)
-        elif isinstance(case, FullCellCase):
-            summary = run_full_cell(case, results, report, inputs_of(case), checkpoint)
+        if isinstance(case, ResolvedCase | FullCellCase) and built is not None:
+            summary = run_resolved(case, built, results, report, inputs_of(case), checkpoint)
+        elif isinstance(case, ResolvedCase | FullCellCase):
+            with built_cell(case, report, None if checkpoint is None else measured_before(results)) as own:
+                summary = run_resolved(case, own, results, report, inputs_of(case), checkpoint)
         elif isinstance(case, P2DCase):
             summary = run_p2d(case, results, report, inputs_of(case), checkpoint)
         else:
@@ -107,6 +111,30 @@ def run_case(
         if isinstance(case, P2DCase):
             draw_p2d(case, results, report)
     return summary
+
+
+@contextmanager
+def built_cell(
+    case: ResolvedCase | FullCellCase, report: Report = silent, measured: dict[str, Any] | None = None
+) -> Iterator[BuiltCell]:
+    """What runs share that differ in the protocol alone; its threads live as long as the block.
+
+    Parameters
+    ----------
+    measured
+        Content of microstructure.json, where it is known already.
+
+    Raises
+    ------
+    BattsimError, ImageError, MeshError
+        Where the input cannot be read or meshed, or no current can flow.
+    """
+    if isinstance(case, ResolvedCase):
+        with built_half_cell(case, report, measured) as built:
+            yield built
+    else:
+        with built_full_cell(case, report, measured) as built:
+            yield built
 
 
 def _seeds(case: Case) -> int | dict[str, int] | None:

@@ -20,6 +20,7 @@ from battsim.output.pybamm_module import write_pybamm_module
 from battsim.output.tables import TableWriter, read_table
 from battsim.post.full_cell import full_cell_entries
 from battsim.post.gap import Curve, common_capacities, curve_of, gap, gap_rows, rungs
+from battsim.post.salt_limit import salt_limited_current
 from battsim.run.checkpoint import Inputs
 from battsim.run.exchange import BPX_FILE, write_p2d_as_bpx
 from battsim.run.line import run_cell
@@ -189,11 +190,15 @@ def _plating(rung: _Rung) -> dict[str, Any]:
 
 
 def _as_json(resolved: ResolvedRun, found: HomogenisedCell, climbed: Mapping[str, _Rung]) -> dict[str, Any]:
-    """What each image is to the homogenised model, by electrode in a full cell, and how each rung ended."""
+    """What each image is to the homogenised model, by electrode in a full cell, how each rung ended, and its limit."""
     stops = {name: rung.ended.reason for name, rung in climbed.items()}
+    limits = {
+        name: salt_limited_current(climbed[rung].cell.parameters) for name, rung in BASELINES.items() if rung in climbed
+    }
+    limited = {name: {"current_A_m2": limit, "rate_C": limit / resolved.current_1C} for name, limit in limits.items()}
     names = [electrode.name for electrode in resolved.cell.electrodes]
     told = {name: _numbers(each) for name, each in zip(names, found.electrodes, strict=True)}
-    return told.get("working", told) | {"stops": stops}
+    return told.get("working", told) | {"stops": stops, "salt_limited": limited}
 
 
 def _numbers(found: Homogenised) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from battsim.output.checkpoint import Checkpoint
 from battsim.output.pictures import voltage_curve
 from battsim.output.tables import read_table
 from battsim.post.full_cell import full_cell_entries
+from battsim.post.salt_limit import salt_limited_current
 from battsim.post.summary import Geometry, summary
 from battsim.run.accuracy import as_exact, grid_for_accuracy
 from battsim.run.checkpoint import Inputs, progress_of
@@ -68,6 +69,7 @@ def p2d_summary(cell: P2DCell, ended: Ended, one_c: float) -> dict[str, Any]:
         active_disconnected_fraction=0.0,
     )
     found = summary(cell, geometry, ended.tally, protocol_step=ended.number, reason=ended.reason, current_1C=one_c)
+    found["salt_limited_current_A_m2"] = salt_limited_current(cell.parameters)
     found["stop"]["message"] = f"{ended.reason}: {ended.place}" if ended.place else None
     if len(cell.electrodes) == 2:
         found |= full_cell_entries(cell, ended.tally, LinePlaces(cell.network, cell.layout))

@@ -21,10 +21,10 @@ from battsim.output.study import COLUMNS, RATES, STUDY_FILE
 from battsim.output.study_pictures import draw_study
 from battsim.output.tables import TableWriter
 from battsim.post.spread import spread
-from battsim.run import check_finished, find_checkpoint, run_case
+from battsim.run import built_cell, check_finished, find_checkpoint, run_case
 from battsim.run.drawing import drawing
-from battsim.run.half_cell import BuiltHalfCell, built_half_cell
 from battsim.run.place import named_after
+from battsim.run.resolved import BuiltCell
 from battsim.run.sinks import Report, part_of, silent
 from battsim.sweep.columns import columns_of
 
@@ -130,9 +130,9 @@ def at_rate(case: CellCase, rate: float) -> CellCase:
 
 
 def _runs(members: Sequence[_Member], results: Path, report: Report) -> Iterator[dict[str, Any]]:
-    """Every run of a study in turn; those on one column share what `built_half_cell` builds."""
+    """Every run of a study in turn; those on one column share what `built_cell` builds."""
     with ExitStack() as stack:
-        built: BuiltHalfCell | None = None
+        built: BuiltCell | None = None
         of_column = 0
         for number, member in enumerate(members):
             told = _named(member, part_of(report, number / len(members), (number + 1) / len(members)))
@@ -158,11 +158,11 @@ def _named(member: _Member, report: Report) -> Report:
     return lambda share, message: report(share, f"column {member.column}{rate}: {message}")
 
 
-def _build(member: _Member, stack: ExitStack, report: Report) -> BuiltHalfCell | None:
+def _build(member: _Member, stack: ExitStack, report: Report) -> BuiltCell | None:
     """What the runs of a column share; None for models whose runs build their own."""
-    if not isinstance(member.case, ResolvedCase):
+    if not isinstance(member.case, ResolvedCase | FullCellCase):
         return None
-    return stack.enter_context(built_half_cell(member.case, report))
+    return stack.enter_context(built_cell(member.case, report))
 
 
 def _done(member: _Member) -> dict[str, Any] | None:
@@ -175,7 +175,7 @@ def _done(member: _Member) -> dict[str, Any] | None:
     return found
 
 
-def _run(member: _Member, report: Report, built: BuiltHalfCell | None) -> dict[str, Any]:
+def _run(member: _Member, report: Report, built: BuiltCell | None) -> dict[str, Any]:
     found = find_checkpoint(member.case, member.folder)
     for note in found.notes:
         report(0.0, f"warning: {note}")

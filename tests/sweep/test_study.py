@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from battsim import cli
 from battsim.output.tables import read_table
+from battsim.run.build import full_cell_mesh
 
 HALF_CELL = """
 schema = 1
@@ -59,6 +60,37 @@ radial = 8
 step = "discharge"
 rate = "1 C"
 until = { time = "60 s" }
+"""
+FULL_CELL = """
+schema = 1
+[negative.image.generate]
+kind = "spheres"
+shape = [8, 6, 6]
+voxel_size = "1 um"
+active_volume_fraction = 0.55
+diameter = { median = "5 um" }
+[negative.materials]
+active = "graphite-chen2020"
+[positive.image.generate]
+kind = "spheres"
+shape = [8, 6, 6]
+voxel_size = "1 um"
+active_volume_fraction = 0.45
+diameter = { median = "5 um" }
+[positive.materials]
+active = "nmc811-chen2020"
+[materials]
+electrolyte = "lipf6-chen2020"
+separator = { thickness = "6 um", porosity = 0.47, bruggeman = 1.5, layers = 3 }
+[model]
+kind = "resolved"
+cell = "full"
+[[protocol]]
+step = "discharge"
+rate = "RATE"
+until = { time = "60 s" }
+[solver]
+threads = 1
 """
 TORTUOSITY = """
 schema = 1
@@ -189,6 +221,19 @@ def test_a_single_run_and_a_study_do_not_overwrite_each_other(tmp_path: Path) ->
     study(directory, "--rates", "1C", "--fresh")
     assert (directory / "results" / "mine.txt").read_text() == "kept"
     assert not (directory / "results" / "timeseries.csv").exists()
+
+
+def test_rates_of_a_full_cell_share_its_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = case_in(tmp_path / "alone", FULL_CELL, rate="2 C")
+    assert battsim("run", alone).exit_code == 0
+    meshes = []
+    monkeypatch.setattr(
+        "battsim.run.full_cell.full_cell_mesh", lambda *given: meshes.append(full_cell_mesh(*given)) or meshes[-1]
+    )
+    directory = case_in(tmp_path / "both", FULL_CELL, rate="1 C")
+    study(directory, "--rates", "1C,2C")
+    assert numbers(directory / "results" / "rates" / "2C") == numbers(alone / "results")
+    assert len(meshes) == 1
 
 
 def test_rates_of_a_homogenised_cell(tmp_path: Path) -> None:
