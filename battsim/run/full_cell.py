@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -51,7 +51,7 @@ def built_full_cell(case: FullCellCase, report: Report, measured: dict[str, Any]
             measured,
             tuple(measured[name] for name in images),
             tuple(_warnings(found, measured)),
-            partial(_field_writers, case, cell, merged, found),
+            partial(_field_writers, cell, merged, found),
         )
 
 
@@ -70,10 +70,10 @@ def _measured(case: FullCellCase, name: str, found: ElectrodeImage, cell: FullCe
 
 
 def _field_writers(
-    case: FullCellCase,
     cell: FullCell,
     merged: Merged,
     found: Mapping[str, ElectrodeImage],
+    fields: Sequence[str],
     folder: Path,
     saved: Saved,
 ) -> StackFields:
@@ -82,7 +82,7 @@ def _field_writers(
     # the mesh holds the negative image mirrored
     mirrored = replace(negative.orientation, flipped=not negative.orientation.flipped)
     mesh, cell_of = merged.mesh, merged.cell_of
-    fields, n_planes = case.output.fields, mesh.grid_shape[0]
+    n_planes = mesh.grid_shape[0]
     return StackFields(
         FieldWriter(
             folder / "negative",

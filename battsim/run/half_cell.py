@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -60,16 +60,22 @@ def built_half_cell(case: ResolvedCase, report: Report, measured: dict[str, Any]
             measured = measured | coarsening(case.image.coarsen, fine) | merging(merged, case)
         del mesh  # of the voxels: not kept beside the merged one
         warnings = (*coarsening_warnings(measured), *merging_warnings(measured))
-        fields = partial(_field_writer, case, cell, merged, image)
-        yield BuiltCell(cell, merged.mesh, (image,), measured, (measured,), warnings, fields)
+        writer = partial(_field_writer, case, cell, merged, image)
+        yield BuiltCell(cell, merged.mesh, (image,), measured, (measured,), warnings, writer)
 
 
 def _field_writer(
-    case: ResolvedCase, cell: HalfCell, merged: Merged, image: VoxelImage, folder: Path, saved: Saved
+    case: ResolvedCase,
+    cell: HalfCell,
+    merged: Merged,
+    image: VoxelImage,
+    fields: Sequence[str],
+    folder: Path,
+    saved: Saved,
 ) -> FieldWriter:
     return FieldWriter(
         folder,
-        case.output.fields,
+        fields,
         cell,
         merged.mesh,
         cell_of=merged.cell_of,

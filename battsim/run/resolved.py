@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class BuiltCell:
     warnings
         What there is to say of the images.
     fields
-        The writer of the fields into a folder, from those on that are saved already.
+        The writer of the named fields into a folder, from those on that are saved already.
     """
 
     cell: HalfCell | FullCell
@@ -60,7 +60,7 @@ class BuiltCell:
     measured: dict[str, Any]
     by_electrode: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
-    fields: Callable[[Path, Saved], FieldWriter | StackFields]
+    fields: Callable[[Sequence[str], Path, Saved], FieldWriter | StackFields]
 
 
 def run_resolved(
@@ -91,7 +91,7 @@ def run_resolved(
     progress = None if checkpoint is None else progress_of(checkpoint)
     places = MeshPlaces(cell.network, cell.layout, mesh)
     with ExitStack() as stack:
-        fields = built.fields(results / "fields", () if progress is None else progress.fields)
+        fields = built.fields(case.output.fields, results / "fields", () if progress is None else progress.fields)
         own = part_of(report, 0.0, AFTER_THE_CELL if case.model.baseline else 1.0)
         sinks = open_sinks(results, stack, own, len(cell.electrodes), fields=fields, progress=progress)
         if checkpoint is not None:
