@@ -11,3 +11,17 @@ class LabelError(ImageError):
 
 class MeshError(Exception):
     """An image cannot become the requested mesh."""
+
+
+class PackingError(MeshError):
+    """A target of a generator is denser than can be packed.
+
+    Attributes
+    ----------
+    reached
+        What was reached instead, in the unit of the target (a volume fraction or a porosity); None where unknown.
+    """
+
+    def __init__(self, message: str, *, reached: float | None = None) -> None:
+        super().__init__(message)
+        self.reached = reached

@@ -1,4 +1,4 @@
-"""The image tables of the case file: a file, or a recipe."""
+"""The image tables of the case file: a file, or a recipe, and what is changed in either."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, model_validator
 
-from battsim.case.fields import Count, FileName, Length, NonEmpty, Number, Shape, Share, Table, VoxelSize
+from battsim.case.fields import Count, FileName, NonEmpty, Shape, Table, VoxelSize
+from battsim.case.messages import shown, suggest
+from battsim.case.recipe import RECIPE_PHASES, AddBinder, Calender, Generate, Modify, Resize
 from meshing.read import RAW_SUFFIXES
-
-RECIPE_PHASES = ("pore", "active", "binder")
-"""What a recipe's phases are called."""
 
 
 def _values_of_phase(labels: Any) -> Any:
@@ -39,40 +38,12 @@ Range = Annotated[
 Labels = Annotated[dict[StrictStr, Annotated[tuple[StrictInt, ...], NonEmpty]], BeforeValidator(_values_of_phase)]
 
 
-class Diameter(Table):
-    """Lognormal distribution of the particle diameter, by volume."""
-
-    median: Length = Field(examples=['"8 um"'])
-    sigma: Annotated[Number, Field(ge=0, le=2)] = 0.0
-
-
-class Generate(Table):
-    """Recipe of a synthetic image: packed spheres with binder at their necks."""
-
-    kind: Literal["spheres"] = Field(examples=['"spheres"'])
-    shape: Shape = Field(examples=["[60, 60, 60]"])
-    voxel_size: VoxelSize = Field(examples=['"1 um"'])
-    active_volume_fraction: Annotated[Number, Field(gt=0, lt=1)] = Field(examples=["0.50"])
-    binder_volume_fraction: Share = 0.0
-    diameter: Diameter = Field(examples=['{ median = "8 um", sigma = 0.3 }'])
-    seed: Annotated[StrictInt, Field(ge=0)] = 1
-
-    @model_validator(mode="after")
-    def _leave_room_for_pores(self) -> Generate:
-        solid = self.active_volume_fraction + self.binder_volume_fraction
-        if solid >= 1:
-            raise ValueError(
-                f"active_volume_fraction + binder_volume_fraction = {solid:g} leaves no pore; "
-                "choose fractions whose sum is below 1"
-            )
-        return self
-
-
 class Image(Table):
     """`[image]`: which voxels there are, what their values mean, and how they lie in the cell."""
 
     file: FileName | None = None
     generate: Generate | None = None
+    modify: tuple[Modify, ...] = ()
     voxel_size: VoxelSize | None = None
     through_plane: Literal["x", "y", "z"] = Field("x", examples=['"x"'])
     separator_side: Literal["low", "high"] = "low"
@@ -89,8 +60,10 @@ class Image(Table):
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """Names of the phases, in the order of the file or of the recipe."""
-        return RECIPE_PHASES if self.labels is None else tuple(self.labels)
+        """Names of the phases, in the order of the file or of the recipe; binder that is added comes last."""
+        known = RECIPE_PHASES if self.labels is None else tuple(self.labels)
+        added = any(isinstance(step, AddBinder) for step in self.modify)
+        return (*known, "binder") if added and "binder" not in known else known
 
     @property
     def is_raw(self) -> bool:
@@ -105,7 +78,25 @@ class Image(Table):
             )
         check = self._check_recipe if self.file is None else self._check_file
         check()
+        self._check_steps()
         return self
+
+    def _check_steps(self) -> None:
+        """Refuse a change to a phase that is not there."""
+        for number, step in enumerate(self.modify):
+            named = {"phase": step.phase, "other": step.other} if isinstance(step, Resize) else {}
+            for key, name in named.items():
+                if name not in self.phases:
+                    raise ValueError(
+                        f"has modify.{number}.{key} = {shown(name)}, which is no phase of it; "
+                        f"{suggest(name, self.phases)}"
+                    )
+            missing = [name for name in ("pore", "active") if name not in self.phases]
+            if missing and isinstance(step, Calender | AddBinder):
+                raise ValueError(
+                    f'has modify.{number}.kind = "{step.kind}", which needs phases named pore and active; labels names '
+                    f"{', '.join(self.phases)}: correct the names"
+                )
 
     def _check_recipe(self) -> None:
         """Refuse the keys that describe a file: the recipe says all of it."""

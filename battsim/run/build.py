@@ -18,7 +18,7 @@ from battsim.materials.library import counter_electrode
 from battsim.models.resolved.network import ACTIVE, BINDER, PORE, SEPARATOR
 from battsim.models.resolved.parameters import Binder, FullCellParameters, HalfCellParameters, IonicPhase, Solids
 from battsim.run.place import named_after
-from meshing.generate import spheres
+from battsim.run.recipe import generated, modified
 from meshing.image import Orientation, VoxelImage, coarsen, crop
 from meshing.mesh import Mesh
 from meshing.read import ImageHeader, label_image, memory_estimate, read_header, read_voxels, rename_axes
@@ -106,10 +106,10 @@ def check_images(case: Case) -> None:
 
 
 def _fine(case: Case, key: str, described: Image) -> VoxelImage:
-    """The image of a table, as read or generated, and cropped; `key` is the table's path."""
+    """The image of a table, as read or generated, cropped and modified; `key` is the table's path."""
     with named_after(case, _image_key(key, described)):
-        image = _generated(described) if described.generate is not None else _read(case, described)
-        return image if described.crop is None else crop(image, described.crop)
+        image = generated(described) if described.generate is not None else _read(case, described)
+        return modified(image if described.crop is None else crop(image, described.crop), described)
 
 
 def _in_cell_axes(
@@ -207,20 +207,6 @@ def _binder(table: BinderTable) -> Binder:
         conductivity=table.conductivity,
         active_coverage=table.active_coverage,
         contact_resistance=table.contact_resistance,
-    )
-
-
-def _generated(described: Image) -> VoxelImage:
-    recipe = described.generate
-    assert recipe is not None
-    return spheres(
-        recipe.shape,
-        recipe.voxel_size,
-        recipe.active_volume_fraction,
-        recipe.binder_volume_fraction,
-        recipe.diameter.median,
-        recipe.diameter.sigma,
-        np.random.default_rng(recipe.seed),
     )
 
 

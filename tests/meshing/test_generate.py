@@ -5,7 +5,7 @@ import pytest
 
 from meshing.connect import percolation, touching
 from meshing.errors import MeshError
-from meshing.generate import Spheres, _smallest, blobs, draw_diameters, pack, site_noise, spheres, surface_distances
+from meshing.generate import Spheres, blobs, draw_diameters, pack, site_noise, smallest, spheres, surface_distances
 from meshing.measure import measure_active
 from meshing.voxel import voxel_mesh
 
@@ -151,9 +151,9 @@ def test_much_binder_is_found_however_far_it_must_reach():
 
 def test_equal_values_are_taken_in_order():
     values = np.array([[2.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
-    assert _smallest(values, 3).tolist() == [[False, True, True], [False, True, False]]
-    assert not _smallest(values, 0).any()
-    assert _smallest(values, 6).all()
+    assert smallest(values, 3).tolist() == [[False, True, True], [False, True, False]]
+    assert not smallest(values, 0).any()
+    assert smallest(values, 6).all()
 
 
 def test_flat_voxels_sample_the_same_spheres():

@@ -1,4 +1,4 @@
-"""Synthetic microstructures: packed spheres bridged by binder, blobs, and noise.
+"""Packed spheres bridged by binder.
 
 The spheres are packed in a periodic box, so that a particle cut by one face goes on at the opposite one: as in a
 piece cut from a real electrode, no wall orders the packing, and volume fractions hold up to the faces.
@@ -11,22 +11,13 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import cKDTree
-from scipy.special import ndtr, ndtri
 
-from meshing.errors import MeshError
+from meshing.errors import MeshError, PackingError
+from meshing.generate.common import Floats, Lengths, Shape, Singles, check_fractions, smallest
+from meshing.generate.sizes import check_sizes, draw_diameters
 from meshing.image import VoxelImage
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Shape = tuple[int, int, int]
-Lengths = tuple[float, float, float]
-
-OVERSIZE_SHARE = 0.05
-"""Largest share of the particle volume, in the wanted distribution, that may be wider than the image."""
-VOXELS_ACROSS = 2.0
-"""Voxels across the median particle below which its shape is noise."""
 STEPS = 240
 """Moves of every particle while packing: at 0.65 active, 98 % of the overlaps are then within 0.005 of the allowed."""
 REBUILD = 8
@@ -101,8 +92,8 @@ def spheres(
         Where the fractions or sizes are impossible, or the packing is too dense to be reached.
     """
     box = (shape[0] * voxel_size[0], shape[1] * voxel_size[1], shape[2] * voxel_size[2])
-    _check_fractions(active_volume_fraction, binder_volume_fraction)
-    _check_sizes(box, voxel_size, median_diameter, sigma)
+    check_fractions(active_volume_fraction, binder_volume_fraction)
+    check_sizes(box, voxel_size, median_diameter, sigma)
     diameter = draw_diameters(box, active_volume_fraction, median_diameter, sigma, rng)
     packing = pack(0.5 * diameter, box, overlap, rng)
     total = int(np.prod(shape))
@@ -111,63 +102,14 @@ def spheres(
     reach = 0.5 * median_diameter
     while True:
         nearest, second = surface_distances(packing, shape, reach)
-        active = _smallest(nearest, n_active)
+        active = smallest(nearest, n_active)
         score = np.where(active, np.float32(np.inf), nearest + second)
         if np.count_nonzero(np.isfinite(score)) >= n_binder:
             break
         reach *= 2.0
     labels[active] = 1
-    labels[_smallest(score, n_binder)] = 2
+    labels[smallest(score, n_binder)] = 2
     return VoxelImage(labels, voxel_size, ("pore", "active", "binder"))
-
-
-def blobs(
-    shape: Shape,
-    porosity: float,
-    feature_voxels: float,
-    rng: np.random.Generator,
-    *,
-    voxel_size: Lengths = (1e-6, 1e-6, 1e-6),
-) -> VoxelImage:
-    """Smoothed noise cut at the exact porosity; phases "pore" and "active", periodic along all axes.
-
-    `feature_voxels` is the standard deviation of the Gaussian that smooths the noise, in voxels.
-    """
-    _check_share("porosity", porosity)
-    noise = ndimage.gaussian_filter(rng.standard_normal(shape), feature_voxels, mode="wrap")
-    return _two_phases(noise, porosity, voxel_size)
-
-
-def site_noise(
-    shape: Shape, fraction: float, rng: np.random.Generator, *, voxel_size: Lengths = (1e-6, 1e-6, 1e-6)
-) -> VoxelImage:
-    """Voxels drawn at random without regard to their neighbours, `fraction` of them "pore", the others "active"."""
-    _check_share("fraction", fraction)
-    return _two_phases(rng.random(shape), fraction, voxel_size)
-
-
-def draw_diameters(
-    box: Lengths, volume_fraction: float, median_diameter: float, sigma: float, rng: np.random.Generator
-) -> Floats:
-    """Diameters, shape (n,), m, ascending, whose spheres fill `volume_fraction` of the box.
-
-    Lognormal by volume with the given median is lognormal by number with median d exp(-3 sigma^2) (Hatch and Choate,
-    J. Franklin Inst. 207 (1929) 369). One diameter is drawn from each of n equal parts of the distribution, which
-    keeps small samples close to it; sizes wider than the box are cut off; one common factor meets the volume.
-    """
-    by_number = median_diameter * np.exp(-3.0 * sigma**2)
-    mean_cube = by_number**3 * np.exp(4.5 * sigma**2)
-    wanted = 6.0 / np.pi * volume_fraction * float(np.prod(box))
-    n = round(wanted / mean_cube)
-    if n == 0:
-        raise MeshError(
-            f"an active volume fraction of {volume_fraction:g} is less than one particle of {median_diameter:g} m "
-            f"in a box of {_lengths(box)}; enlarge shape or choose a smaller diameter"
-        )
-    largest = ndtr(np.log(min(box) / by_number) / sigma) if sigma > 0 else 1.0
-    quantile = largest * (np.arange(n) + rng.random(n)) / n
-    diameter = by_number * np.exp(sigma * ndtri(quantile)) if sigma > 0 else np.full(n, by_number)
-    return np.asarray(diameter * np.cbrt(wanted / np.sum(diameter**3)))
 
 
 def pack(radius: Floats, box: Lengths, overlap: float, rng: np.random.Generator) -> Spheres:
@@ -283,62 +225,9 @@ def _check_packing(centre: Floats, radius: Floats, edges: Floats, overlap: float
     if found <= overlap + SLACK:
         return
     reached = fraction * ((1.0 - found) / (1.0 - overlap)) ** 3
-    raise MeshError(
+    raise PackingError(
         f"spheres filling {fraction:.3g} of the image still overlap by {found:.3f} of the sum of their radii, beyond "
         f"the allowed {overlap:g}; with that overlap about {reached:.2f} was reached: lower the active volume fraction "
-        f"to it, widen the size distribution (sigma), or allow an overlap of {found:.2f}"
+        f"to it, widen the size distribution (sigma), or allow an overlap of {found:.2f}",
+        reached=reached,
     )
-
-
-def _smallest(values: Floats | Singles, count: int) -> NDArray[np.bool_]:
-    """The `count` smallest values; equal ones in C order."""
-    if count == 0:
-        return np.zeros(values.shape, bool)
-    limit = np.partition(values, count - 1, axis=None)[count - 1]
-    chosen: NDArray[np.bool_] = np.less(values, limit)
-    tied = np.flatnonzero(values == limit)
-    chosen.reshape(-1)[tied[: count - int(np.count_nonzero(chosen))]] = True
-    return chosen
-
-
-def _two_phases(values: Floats, porosity: float, voxel_size: Lengths) -> VoxelImage:
-    pore = _smallest(values, round(porosity * values.size))
-    return VoxelImage((~pore).astype(np.uint8), voxel_size, ("pore", "active"))
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0.0 < value < 1.0:
-        raise MeshError(f"{name} is {value:g}; it must be between 0 and 1, both excluded")
-
-
-def _check_fractions(active: float, binder: float) -> None:
-    _check_share("active_volume_fraction", active)
-    if not 0.0 <= binder < 1.0:
-        raise MeshError(f"binder_volume_fraction is {binder:g}; it must be at least 0 and below 1")
-    if active + binder >= 1.0:
-        raise MeshError(
-            f"active_volume_fraction {active:g} and binder_volume_fraction {binder:g} add up to {active + binder:g}; "
-            "their sum must be below 1, so that pores are left"
-        )
-
-
-def _check_sizes(box: Lengths, voxel_size: Lengths, median_diameter: float, sigma: float) -> None:
-    if not (np.isfinite(sigma) and sigma >= 0.0):
-        raise MeshError(f"sigma of the diameters is {sigma:g}; it must be 0 (equal spheres) or positive")
-    if not (np.isfinite(median_diameter) and median_diameter >= VOXELS_ACROSS * max(voxel_size)):
-        raise MeshError(
-            f"the median diameter is {median_diameter:g} m with voxels of {max(voxel_size):g} m; it must be at least "
-            f"{VOXELS_ACROSS:g} voxels: choose smaller voxels or larger particles"
-        )
-    wider = np.log(median_diameter / min(box))
-    oversize = float(ndtr(wider / sigma)) if sigma > 0.0 else float(wider > 0.0)
-    if oversize > OVERSIZE_SHARE:
-        raise MeshError(
-            f"{oversize:.0%} of the particle volume would be in particles wider than the image, whose edges are "
-            f"{_lengths(box)}; at most {OVERSIZE_SHARE:.0%} may be: enlarge shape, or lower the diameter "
-            f"({median_diameter:g} m) or sigma ({sigma:g})"
-        )
-
-
-def _lengths(box: Lengths) -> str:
-    return " x ".join(f"{edge:g}" for edge in box) + " m"
