@@ -24,6 +24,8 @@ LARGEST_GROWTH = 2.0
 SMALLEST_SHRINK = 0.3
 LARGEST_RETRY = 0.7
 SAFETY = 0.85
+PATIENCE = 7
+"""Newton iterations of a step after which a shorter one is tried, unless they gained a digit."""
 CONTROL_TOLERANCE = 1e-7
 """Relative deviation of the controlled current, voltage or power in the last step onto a limit."""
 ACCEPTED_ERROR = 1.5
@@ -353,7 +355,8 @@ def _solve(stretch: _Stretch[E], control: Controlled, standing: Standing, dt: fl
     a, u_star = implicit_rate(times, standing.states, dt)
     predicted = extrapolate(times, standing.states, times[-1] + dt)
     first = model.meeting(control, model.admissible(predicted, standing.states[-1]), standing.reference)
-    result = find_root(model.problem(a, u_star, standing.reference, control), first, stretch.linear, settings.newton)
+    impatient = replace(settings.newton, patience=PATIENCE)
+    result = find_root(model.problem(a, u_star, standing.reference, control), first, stretch.linear, impatient)
     if result.converged:
         result = replace(result, u=model.conserved(result.u, result.evaluation))
     change = result.u - predicted

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 EXACT = 1e-3
 """Share of the tolerance below which a guess needs no correction at all, such as a cell at rest."""
+GAINED = 0.1
+"""Share of the first norm that shows, when patience ends, that the iteration gets somewhere."""
 
 
 class HasResidual(Protocol):
@@ -77,6 +79,9 @@ class NewtonSettings:
         Newton iterations before giving up.
     loosest, tightest
         Range of the relative tolerance of the linear solves.
+    patience
+        Iterations after which a norm that has not come down to GAINED of the first one ends the attempt: for problems
+        that can be posed again nearer to their guess. None: all of max_iterations are spent.
     """
 
     rtol: float = 1e-6
@@ -84,6 +89,7 @@ class NewtonSettings:
     max_iterations: int = 15
     loosest: float = 0.1
     tightest: float = 1e-9
+    patience: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +127,7 @@ def newton(problem: NewtonProblem[E], u: Floats, linear: LinearSolver, settings:
     """Root of the problem from the guess u; never raises for non-convergence."""
     evaluation = problem.evaluate(u)
     norm, forcing, linear_iterations = problem.norm(evaluation.residual), settings.loosest, 0
+    first_norm = norm
     status = "converged"
     for iteration in range(settings.max_iterations + 1):
         if not np.isfinite(norm):
@@ -131,6 +138,9 @@ def newton(problem: NewtonProblem[E], u: Floats, linear: LinearSolver, settings:
         met = norm <= settings.rtol and imbalance <= settings.balance
         if met and (iteration > 0 or norm <= EXACT * settings.rtol):
             return NewtonResult(u, evaluation, True, status, iteration, linear_iterations, norm)
+        if iteration == settings.patience and norm > GAINED * first_norm:
+            status = f"{iteration} iterations brought the residual from {first_norm:.1e} to {norm:.1e} only"
+            break
         if iteration == settings.max_iterations:
             status = f"{iteration} iterations left a residual of {norm:.1e} and an imbalance of {imbalance:.1e}"
             break

@@ -192,3 +192,21 @@ def test_an_unconverged_linear_solve_is_named_where_newton_fails_by_it():
     assert not result.converged
     assert "the linear solver stopped short" in result.status
     assert "200 iterations" in result.status
+
+
+@pytest.mark.parametrize(("patience", "iterations"), [(None, 15), (4, 4)])
+def test_patience_ends_where_next_to_nothing_is_gained(patience, iterations):
+    # a step limit of 2 % lets the norm fall by that much each time
+    settings = NewtonSettings(rtol=1e-10, max_iterations=15, patience=patience)
+    solver = Solver()
+    result = newton(Problem(cubic, cubic_jacobian, limit=0.02), START, solver, settings)
+    assert not result.converged
+    assert result.iterations == iterations == len(solver.asked)
+    assert f"{iterations} iterations" in result.status
+
+
+def test_patience_lasts_where_a_digit_was_gained():
+    settings = NewtonSettings(rtol=1e-10, patience=3)
+    result = newton(Problem(cubic, cubic_jacobian), START, Solver(), settings)
+    assert result.converged
+    assert result.iterations > 3
