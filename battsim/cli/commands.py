@@ -114,16 +114,19 @@ def info(
 @guarded
 def validate(directory: CaseDirectory, allow_outside: AllowOutside = False, as_json: AsJson = False) -> None:
     """Check a case, and that its image is what the case says, without running it."""
-    from battsim.case import images_of, load_case
+    from battsim.case import assumed, images_of, load_case
 
     case = load_case(directory, allow_outside=allow_outside)
     if any(image.file is not None for image in images_of(case).values()):
         from battsim.run import check_images
 
         check_images(case)
+    notes = assumed(case)
     if as_json:
-        print_json({"valid": True, "kind": case.kind, "case": case.resolved()})
+        print_json({"valid": True, "kind": case.kind, "warnings": notes, "case": case.resolved()})
         return
+    for note in notes:
+        typer.echo(f"warning: {note}", err=True)
     typer.echo(f"{directory}: valid ({case.kind}; {_contents(case)})")
 
 
@@ -155,6 +158,45 @@ def run(
         run_directory(directory, resume, fresh, allow_outside, as_json)
     else:
         run_study_of(directory, rates, columns, resume, fresh, allow_outside, as_json)
+
+
+@app.command(
+    epilog="Examples: battsim sweep mycase --dry-run   |   battsim sweep mycase --workers 4   |   battsim sweep mycase "
+    "--resume   |   battsim sweep mycase --write-slurm > sweep.slurm"
+)
+@guarded
+def sweep(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Case directory, with case.toml and sweep.toml.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Processes on this machine; default: one per processor.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS|FILE", help="A dask scheduler that is there, instead of --workers.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what is done; the rest goes on, members that failed are tried again.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the members that are there and start anew.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show members, memory and time; run nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Run more members than limits.members of sweep.toml.")] = False,
+    write_slurm: Annotated[
+        bool, typer.Option("--write-slurm", help="Print a script that runs the sweep on a SLURM cluster.")
+    ] = False,
+    allow_outside: AllowOutside = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a case with many values of its keys, as DIR/sweep.toml says; writes DIR/runs."""
+    from battsim.cli.sweeps import SweepOptions, print_slurm, sweep_directory
+
+    if resume and fresh:
+        raise UsageError("--resume goes on with the members that --fresh removes; choose one")
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers runs here, --scheduler where workers are already; choose one")
+    if write_slurm:
+        print_slurm(directory, workers)
+        return
+    options = SweepOptions(workers, scheduler, resume, fresh, dry_run, yes, allow_outside)
+    sweep_directory(directory, options, as_json)
 
 
 @app.command(

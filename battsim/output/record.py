@@ -176,8 +176,12 @@ def clear(results: Path) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes JSON so that a reader sees the old file or the new one, never half of it; NaN and infinity become null."""
-    text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Writes JSON as `write_text` does; NaN and infinity become null."""
+    write_text(path, json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never half of it."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
