@@ -290,6 +290,7 @@ OWN_FILES = {
     "full-cell": STACK,
     "half-cell": RESOLVED,
     "baseline-gap": RESOLVED | BASELINES,
+    "model-generations": RESOLVED | BASELINES,
     "sweep-porosity-thickness": RESOLVED,
     "p2d-chen2020": CURVES,
     "tortuosity": {"microstructure.json"},
