@@ -4,6 +4,7 @@
 
 Prints one JSON object: current (A/m2), and per mesh [x points per domain, radial points] times (s) and voltages (V) at
 its own end and at uniform times before it, the seconds that building took, and those of each solve ("repeats" of them).
+With "failures" a solve that fails is an entry with its error, and not the end.
 """
 
 import json
@@ -60,11 +61,16 @@ def discharge(cell, rate, points, radial, tolerance, repeats):
 def main():
     """Print the curves that the argument asks for."""
     job = json.loads(sys.argv[1])
-    curves = {}
+    curves, current = {}, None
     for points, radial in job["meshes"]:
-        current, curves[f"{points} {radial}"] = discharge(
-            job["cell"], job["rate"], points, radial, job.get("tolerance", 1e-8), job.get("repeats", 1)
-        )
+        try:
+            current, curves[f"{points} {radial}"] = discharge(
+                job["cell"], job["rate"], points, radial, job.get("tolerance", 1e-8), job.get("repeats", 1)
+            )
+        except pybamm.SolverError as error:
+            if not job.get("failures"):
+                raise
+            curves[f"{points} {radial}"] = {"error": str(error)}
     print(json.dumps({"version": pybamm.__version__, "current": current, "curves": curves}))
 
 

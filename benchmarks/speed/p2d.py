@@ -48,11 +48,14 @@ def of_pybamm(python, reference, repeats):
     runs = []
     for tolerance in PYBAMM_TOLERANCES:
         job = {"cell": reference["cell"], "rate": reference["rate"], "meshes": PYBAMM_MESHES}
-        job |= {"tolerance": tolerance, "repeats": repeats}
+        job |= {"tolerance": tolerance, "repeats": repeats, "failures": True}
         done = subprocess.run([python, WORKER, json.dumps(job)], capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.strip().splitlines()[-1])
         for mesh in PYBAMM_MESHES:
             curve = found["curves"]["{} {}".format(*mesh)]
+            if "error" in curve:
+                runs.append({"mesh": mesh, "tolerance": tolerance, "rms_mV": float("nan"), "error": curve["error"]})
+                continue
             solve = min(curve["seconds"])
             runs.append(
                 {
