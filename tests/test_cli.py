@@ -32,7 +32,7 @@ from battsim.errors import (
 from battsim.output.checkpoint import Checkpoint, whole
 from battsim.output.checkpoint import save as save_checkpoint
 from battsim.output.record import recorded, state_of, write_json
-from battsim.run.checkpoint import Found, check_finished, stands_at
+from battsim.run.checkpoint import Found, finished_summary, stands_at
 from meshing.errors import ImageError, LabelError, MeshError
 from meshing.image import VoxelImage
 from meshing.voxel import voxel_mesh
@@ -95,7 +95,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     module = ModuleType("battsim.run")
     module.run_case = run_case  # type: ignore[attr-defined]
     module.find_checkpoint = find_checkpoint  # type: ignore[attr-defined]
-    module.check_finished = check_finished  # type: ignore[attr-defined]
+    module.finished_summary = finished_summary  # type: ignore[attr-defined]
     module.stands_at = stands_at  # type: ignore[attr-defined]
     module.check_images = engine.images.append  # type: ignore[attr-defined]
     module.mesh_of = lambda _: engine.mesh  # type: ignore[attr-defined]

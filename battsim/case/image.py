@@ -59,6 +59,11 @@ class Image(Table):
     offset: Annotated[StrictInt, Field(ge=0)] = 0
 
     @property
+    def through_axis(self) -> int:
+        """The axis of the array, before it is renamed, that goes through the electrode."""
+        return self.axes.index(self.through_plane)
+
+    @property
     def phases(self) -> tuple[str, ...]:
         """Names of the phases, in the order of the file or of the recipe; binder that is added comes last."""
         known = RECIPE_PHASES if self.labels is None else tuple(self.labels)

@@ -37,7 +37,7 @@ def load_case(directory: Path, *, allow_outside: bool = False) -> Case:
         Where a rate, current or power is absurd, or the first step cannot begin.
     """
     file = directory / CASE_FILE
-    return read_case(_read_toml(file), directory, allow_outside=allow_outside, file=str(file))
+    return read_case(_of_case(file), directory, allow_outside=allow_outside, file=str(file))
 
 
 def read_case(data: dict[str, Any], directory: Path, *, allow_outside: bool = False, file: str = CASE_FILE) -> Case:
@@ -61,7 +61,7 @@ def read_case(data: dict[str, Any], directory: Path, *, allow_outside: bool = Fa
     return case
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def _of_case(file: Path) -> dict[str, Any]:
     """The tables of a case file."""
     if not file.is_file():
         what = "is not a directory" if not file.parent.is_dir() else f"contains no {CASE_FILE}"
@@ -69,19 +69,31 @@ def _read_toml(file: Path) -> dict[str, Any]:
             f"{file.parent} {what}; a case is a directory with a {CASE_FILE}: "
             f"start one with battsim init {file.parent} --template half-cell"
         )
-    if file.stat().st_size > LARGEST_FILE:
-        raise CaseError(f"{file} has {file.stat().st_size} bytes; a case file has at most {LARGEST_FILE}")
+    return read_toml(file, LARGEST_FILE, 'Strings need quotes ("1 um")')
+
+
+def read_toml(file: Path, most_bytes: int, quotes: str) -> dict[str, Any]:
+    """The tables of a file that is there; `quotes` is what to say of strings where it is not valid TOML.
+
+    Raises
+    ------
+    CaseError
+        Where it is too large, or not TOML in UTF-8.
+    InputError
+        Where it cannot be read.
+    """
+    if file.stat().st_size > most_bytes:
+        raise CaseError(f"{file} has {file.stat().st_size} bytes; a file of this kind has at most {most_bytes}")
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise CaseError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise CaseError(
-            f"{file} is not valid TOML: {error}. "
-            'Strings need quotes ("1 um"), a key stands once, and a table starts with [name]'
+            f"{file} is not valid TOML: {error}. {quotes}, a key stands once, and a table starts with [name]"
         ) from None
     except RecursionError:
-        raise CaseError(f"{file} nests lists or tables too deeply; a case file needs four levels") from None
+        raise CaseError(f"{file} nests lists or tables too deeply; four levels are enough") from None
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
 

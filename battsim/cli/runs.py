@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,17 +114,17 @@ def _print_study(summary: Mapping[str, Any]) -> None:
     rows = [["column", "rate", "stop", "capacity, Ah/m2", *(f"{name} - resolved, mV" for name in names)]]
     for run in summary["runs"]:
         gaps = [run["baselines"].get(name, {}).get("mean_voltage_difference_V") for name in names]
-        rate = "-" if run["rate_C"] is None else f"{run['rate_C']:g} C"
-        stop = run["stop"] if run["state"] == "done" else "failed"
-        rows.append(
-            [str(run["column"]), rate, str(stop), _number(run["capacity_Ah_m2"]), *(_number(g, 1e3) for g in gaps)]
-        )
+        stop, capacity = run["stop"] if run["state"] == "done" else "failed", _number(run["capacity_Ah_m2"])
+        rows.append([str(run["column"]), _rate(run), str(stop), capacity, *(_number(g, 1e3) for g in gaps)])
     for each in summary["spread"]:
         if each["capacity_Ah_m2"]["count"] > 1:
             gaps = [each["baselines"][name]["mean_voltage_difference_V"] for name in names]
-            rate = "-" if each["rate_C"] is None else f"{each['rate_C']:g} C"
-            rows.append(["mean +- std", rate, "", _mean(each["capacity_Ah_m2"]), *(_mean(g, 1e3) for g in gaps)])
+            rows.append(["mean +- std", _rate(each), "", _mean(each["capacity_Ah_m2"]), *(_mean(g, 1e3) for g in gaps)])
     print_rows(rows)
+
+
+def _rate(entry: Mapping[str, Any]) -> str:
+    return "-" if entry["rate_C"] is None else f"{entry['rate_C']:g} C"
 
 
 def _number(value: float | None, factor: float = 1.0) -> str:
@@ -205,17 +204,12 @@ def _make_room_for_study(results: Path, resume: bool, fresh: bool) -> None:
 
 
 def _finished(case: Case, results: Path) -> Mapping[str, Any] | None:
-    """Summary of a run of the case that has nothing left to do; None where it is not finished."""
-    from battsim.output.record import state_of
+    """Summary of a run of the case that has nothing left to do, which it says; None where it is not finished."""
+    from battsim.run import finished_summary
 
-    if state_of(results) != "done":
-        return None
-    from battsim.run import check_finished
-
-    check_finished(case, results)
-    typer.echo(f"{results} holds a finished run of this case: there is nothing to resume", err=True)
-    summary = json.loads((results / "summary.json").read_text(encoding="utf-8"))
-    assert isinstance(summary, dict)
+    summary = finished_summary(case, results)
+    if summary is not None:
+        typer.echo(f"{results} holds a finished run of this case: there is nothing to resume", err=True)
     return summary
 
 

@@ -201,7 +201,7 @@ def ladder(path: Path, rungs: Sequence[Mapping[str, Any]], *, title: str = "") -
         axes.invert_yaxis()
         handles, texts = axes.get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=len(texts), handlelength=2.8)
-        _put_title(figure, title)
+        put_title(figure, title)
         figure.savefig(path, dpi=DPI)
 
 
@@ -229,7 +229,7 @@ def _waterfall(axes: Axes, levels: Floats) -> None:
     axes.set_xlim(low - 0.05 * span, high + 0.22 * span)
 
 
-def _put_title(figure: Figure, title: str) -> None:
+def put_title(figure: Figure, title: str) -> None:
     """Set the title, if any, at the upper left, with room of its own."""
     if title:
         figure.suptitle(title, x=0.015, ha="left", fontsize=10.5, weight="bold")
@@ -286,7 +286,7 @@ def profiles(
         handles, texts = grid[0, 0].get_legend_handles_labels()
         first = {text: handle for handle, text in zip(handles, texts, strict=True)}
         figure.legend(first.values(), first.keys(), loc="outside lower center", ncols=3, handlelength=2.8)
-        _put_title(figure, title)
+        put_title(figure, title)
         figure.savefig(path, dpi=DPI)
 
 

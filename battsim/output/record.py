@@ -25,6 +25,7 @@ from meshing.errors import ImageError, MeshError
 
 State = Literal["running", "done", "stopped", "failed"]
 RECORD_FILE = "run.json"
+MICROSTRUCTURE_FILE = "microstructure.json"
 LIBRARIES = ("numpy", "scipy", "numba", "pyamg", "pydantic", "pint", "tifffile", "scikit-image")
 """Packages whose version can change a result."""
 OWNED = (
@@ -137,18 +138,15 @@ def recorded(
 
 def state_of(results: Path) -> State | None:
     """State of the run in a results directory; None where there is none that can be read."""
-    with suppress(OSError, ValueError):
-        record = json.loads((results / RECORD_FILE).read_text(encoding="utf-8"))
-        state = record.get("state") if isinstance(record, dict) else None
-        return state if state in ("running", "done", "stopped", "failed") else None
-    return None
+    state = (read_json(results / RECORD_FILE) or {}).get("state")
+    return state if state in ("running", "done", "stopped", "failed") else None
 
 
 def runs_elsewhere(results: Path) -> bool:
     """Whether another process of this machine, the one that the record names, still works on the results."""
-    if state_of(results) != "running":
+    record = read_json(results / RECORD_FILE)
+    if record is None or record.get("state") != "running":
         return False
-    record = json.loads((results / RECORD_FILE).read_text(encoding="utf-8"))
     try:
         pid, started = int(record["pid"]), datetime.fromisoformat(record["started"]).timestamp()
         if pid == os.getpid():
@@ -173,6 +171,14 @@ def clear(results: Path) -> None:
     for folder in ("fields", "checkpoints", "ladder"):
         with suppress(OSError):
             (results / folder).rmdir()
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The table in a JSON file; None where the file is missing, cannot be read or holds something else."""
+    with suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else None
+    return None
 
 
 def write_json(path: Path, content: object) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from battsim.output.gap_pictures import BASELINES, RESOLVED, capacity_and_voltage
+from battsim.output.gap_pictures import BASELINES, RESOLVED, capacity_and_voltage, put_title
 from battsim.output.pictures import DPI, VOLTAGE, WIDTH, figure_of
 from battsim.output.tables import read_table
 
@@ -48,8 +48,7 @@ def draw_study(results: Path, summary: Mapping[str, Any], *, title: str = "") ->
             _gaps(right, summary)
         else:
             _capacities(right, summary)
-        if title:
-            figure.suptitle(title, x=0.015, ha="left", fontsize=10.5, weight="bold")
+        put_title(figure, title)
         figure.savefig(results / PICTURE, dpi=DPI)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -23,22 +24,20 @@ MOST_NAMED = 8
 """More curves than this have no legend, but a colour from first to last."""
 
 
-class Curve(Protocol):
-    """Numbers of members that differ in one thing alone; x and y have shape (n,)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Numbers of members that differ in one thing alone, in its order; x and y have shape (n,)."""
 
-    @property
-    def label(self) -> str: ...  # noqa: D102 (the class says it)
-    @property
-    def x(self) -> Floats: ...  # noqa: D102
-    @property
-    def y(self) -> Floats: ...  # noqa: D102
+    label: str
+    x: Floats
+    y: Floats
 
 
 class Effect(Protocol):
     """Mean and standard deviation of a number at values of a parameter, each shape (n,)."""
 
     @property
-    def at(self) -> Floats: ...  # noqa: D102
+    def at(self) -> Floats: ...  # noqa: D102 (the class says it)
     @property
     def mean(self) -> Floats: ...  # noqa: D102
     @property
@@ -143,15 +142,8 @@ def front(x: Floats, y: Floats, best: NDArray[np.bool_], names: tuple[str, str])
         return _png(figure)
 
 
-class _Scaled:
-    """A curve in other units."""
-
-    def __init__(self, curve: Curve, factor: float) -> None:
-        self.label, self.x, self.y = curve.label, curve.x, factor * curve.y
-
-
 def _in_mAh_cm2(curve: Curve) -> Curve:
-    return _Scaled(curve, 0.1)
+    return replace(curve, y=0.1 * curve.y)
 
 
 def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:

@@ -32,14 +32,7 @@ def salt_limited_current(parameters: P2DParameters) -> float:
     the solid, may end a discharge earlier.
     """
     places, salt = _profile(parameters)
-    electrolyte = parameters.materials.electrolyte
-    law = SaltLaw(
-        electrolyte.diffusivity,
-        electrolyte.conductivity,
-        electrolyte.transference,
-        electrolyte.thermodynamic_factor,
-        parameters.materials.temperature,
-    )
+    law = parameters.materials.salt_law
     held = parameters.materials.salt * sum(float(share[-1]) for share in salt)
     c, phi = _integral(law, LARGEST_SALT * parameters.materials.salt)
 

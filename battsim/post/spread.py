@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -21,6 +21,6 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     if n == 0:
         return {"count": 0, "mean": None, "std": None, "error_95": None}
     deviation = float(known.std(ddof=1)) if n > 1 else None
-    factor = float(student.ppf(0.5 + 0.5 * CONFIDENCE, n - 1)) / np.sqrt(n) if n > 1 else None
+    factor = float(stdtrit(n - 1, 0.5 + 0.5 * CONFIDENCE)) / np.sqrt(n) if n > 1 else None
     error = None if deviation is None or factor is None else deviation * factor
     return {"count": n, "mean": float(known.mean()), "std": deviation, "error_95": error}

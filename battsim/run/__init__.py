@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,13 @@ from battsim.case import (
     ResolvedCase,
     TortuosityCase,
     assumed,
-    files_of,
     images_of,
 )
-from battsim.case.load import CASE_FILE
 from battsim.errors import CaseError, NotConvergedError
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.record import recorded, write_json
 from battsim.run.build import build_image, build_mesh, check_images, mesh_of
-from battsim.run.checkpoint import check_finished, find_checkpoint, inputs_of, stands_at
+from battsim.run.checkpoint import check_finished, find_checkpoint, finished_summary, input_files, inputs_of, stands_at
 from battsim.run.full_cell import built_full_cell, draw_full_cell
 from battsim.run.half_cell import built_half_cell, draw_half_cell
 from battsim.run.p2d import draw_p2d, run_p2d
@@ -41,6 +39,8 @@ __all__ = [
     "check_finished",
     "check_images",
     "find_checkpoint",
+    "finished_summary",
+    "input_files",
     "mesh_of",
     "run_case",
     "stands_at",
@@ -72,16 +72,13 @@ def run_case(
     if not isinstance(case, CellCase | TortuosityCase):
         raise CaseError("the case has no kind; load it with battsim.case.load_case")
     report = progress or silent
-    inputs = {key: case.locate(name) for key, name in files_of(case).items()}
-    if (case.directory / CASE_FILE).is_file():
-        inputs[CASE_FILE] = case.directory / CASE_FILE
     # short vectors gain nothing from BLAS threads, which wait for each other so busily that a run takes up to four
     # times as long on a machine that has other work
     with (
         threadpool_limits(limits=1, user_api="blas"),
         recorded(
             results,
-            inputs=inputs,
+            inputs=input_files(case),
             seed=_seeds(case),
             threads=case.solver.threads,
             resumed_from_s=None if checkpoint is None else checkpoint.content["time_s"],
@@ -113,10 +110,9 @@ def run_case(
     return summary
 
 
-@contextmanager
 def built_cell(
     case: ResolvedCase | FullCellCase, report: Report = silent, measured: dict[str, Any] | None = None
-) -> Iterator[BuiltCell]:
+) -> AbstractContextManager[BuiltCell]:
     """What runs share that differ in the protocol alone; its threads live as long as the block.
 
     Parameters
@@ -130,11 +126,8 @@ def built_cell(
         Where the input cannot be read or meshed, or no current can flow.
     """
     if isinstance(case, ResolvedCase):
-        with built_half_cell(case, report, measured) as built:
-            yield built
-    else:
-        with built_full_cell(case, report, measured) as built:
-            yield built
+        return built_half_cell(case, report, measured)
+    return built_full_cell(case, report, measured)
 
 
 def _seeds(case: Case) -> int | dict[str, int] | None:

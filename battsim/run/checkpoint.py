@@ -24,6 +24,7 @@ from battsim.output.record import (
     git_commit,
     library_versions,
     plain,
+    read_json,
     sha256,
     state_of,
 )
@@ -98,6 +99,12 @@ def tables_of(n_electrodes: int) -> dict[str, tuple[str, ...]]:
         "steps.csv": STEPS_COLUMNS,
         "profiles.csv": PROFILE_COLUMNS,
     }
+
+
+def input_files(case: Case) -> dict[str, Path]:
+    """Every file that a run reads, by the key of the case file that names it; the case file itself too."""
+    files = {key: case.locate(name) for key, name in files_of(case).items()}
+    return files | ({CASE_FILE: case.directory / CASE_FILE} if (case.directory / CASE_FILE).is_file() else {})
 
 
 def inputs_of(case: Case) -> Inputs:
@@ -186,6 +193,23 @@ def find_checkpoint(case: Case, results: Path) -> Found:
             f"{results}: no checkpoint can be gone on from: {'; '.join(wrong)}. Start anew with --fresh"
         )
     return Found(None, ())
+
+
+def finished_summary(case: Case, results: Path) -> dict[str, Any] | None:
+    """Summary of a run of the case that has nothing left to do; None where it is not finished.
+
+    Raises
+    ------
+    CheckpointError
+        Where the finished results are those of other inputs, or their summary cannot be read.
+    """
+    if state_of(results) != "done":
+        return None
+    check_finished(case, results)
+    summary = read_json(results / "summary.json")
+    if summary is None:
+        raise CheckpointError(f"{results / 'summary.json'} is gone or cannot be read; start anew with --fresh")
+    return summary
 
 
 def check_finished(case: Case, results: Path) -> None:

@@ -135,7 +135,7 @@ def _binder_shape(form: BinderForm, voxel_size: tuple[float, float, float]) -> B
 
 def _orientation(described: Image) -> Orientation:
     """How the axes of the array, before they are renamed, lie in the electrode."""
-    return Orientation(described.axes.index(described.through_plane), described.separator_side == "high")
+    return Orientation(described.through_axis, described.separator_side == "high")
 
 
 def _turned(values: tuple[T, T, T], turn: Orientation) -> tuple[T, T, T]:

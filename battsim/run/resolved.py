@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from battsim.models.resolved.places import MeshPlaces
 from battsim.output import checkpoint as store
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.fields import FieldWriter, StackFields
-from battsim.output.record import write_json
+from battsim.output.record import MICROSTRUCTURE_FILE, read_json, write_json
 from battsim.post.full_cell import full_cell_entries
 from battsim.post.geometry import mesh_geometry
 from battsim.post.profiles import Profiles
@@ -87,7 +86,7 @@ def run_resolved(
     """
     cell, mesh = built.cell, built.mesh
     x_start = initial_stoichiometries(case, tuple(electrode.material for electrode in cell.electrodes))
-    write_json(results / "microstructure.json", built.measured)
+    write_json(results / MICROSTRUCTURE_FILE, built.measured)
     progress = None if checkpoint is None else progress_of(checkpoint)
     places = MeshPlaces(cell.network, cell.layout, mesh)
     with ExitStack() as stack:
@@ -132,11 +131,7 @@ def run_resolved(
 
 def measured_before(results: Path) -> dict[str, Any] | None:
     """What the run that left a checkpoint measured of its images; None where that is gone."""
-    try:
-        content = json.loads((results / "microstructure.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+    return read_json(results / MICROSTRUCTURE_FILE)
 
 
 def where_it_ends(found: dict[str, Any], place: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from battsim.case import TortuosityCase
 from battsim.errors import ImpossibleError
-from battsim.output.record import write_json
+from battsim.output.record import MICROSTRUCTURE_FILE, write_json
 from battsim.post.transport.summary import TransportRequest, percolates, transport_summary
 from battsim.run.build import cell_image, fine_image
 from battsim.run.coarsening import coarsening, coarsening_warnings
@@ -35,7 +35,7 @@ def run_tortuosity(case: TortuosityCase, results: Path, report: Callable[[float,
         "phases": {name: asdict(found) for name, found in phases.items()},
     }
     coarser = coarsening(case.image.coarsen, fine)
-    write_json(results / "microstructure.json", measured | coarser)
+    write_json(results / MICROSTRUCTURE_FILE, measured | coarser)
     request = _request(case)
     files = TransportFiles(results / "fields", results, case.output.fields, image, request)
     summary = transport_summary(image, request, report=report, keep=files.save if case.output.fields else None)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from battsim.case import Case, CellCase
-from battsim.output.record import RECORD_FILE, write_text
+from battsim.output.record import RECORD_FILE, read_json, write_text
 from battsim.sweep.members import RESULTS, Member, standing_of
 
 INDEX = "index"
@@ -67,27 +65,18 @@ def _row(member: Member, directory: Path, error: str | None) -> Row:
     row: Row = {"member": member.key, "state": "failed" if error else standing.state, "error": error or standing.error}
     row |= dict(member.values)
     if row["state"] == "done":
-        summary = _json(directory / RESULTS / "summary.json")
+        summary = read_json(directory / RESULTS / "summary.json") or {}
         texts: Row = {path: value for path in TEXTS if isinstance(value := _at(summary, path), str)}
-        row |= texts | dict(numbers_of(summary)) | _power(member.case, summary)
-    record = _json(directory / RESULTS / RECORD_FILE)
+        row |= texts | dict(numbers_of(summary)) | mean_power(member.case, summary)
+    record = read_json(directory / RESULTS / RECORD_FILE) or {}
     return row | {"tries": standing.tries} | {key: record.get(key) for key in OF_RECORD}
 
 
-def _power(case: Case, summary: Mapping[str, Any]) -> Row:
+def mean_power(case: Case, summary: Mapping[str, Any]) -> Row:
     """Mean power of a single discharge, W/m2; nothing for any other protocol."""
     energy, time = _at(summary, "energy_Wh_m2"), _at(summary, "stop.time_s")
     single = isinstance(case, CellCase) and [step.step for step in case.protocol] == ["discharge"]
     return {MEAN_POWER: 3600.0 * energy / time} if single and energy and time else {}
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Content of a file; empty where it is missing or cannot be read."""
-    with suppress(OSError, ValueError):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return {}
 
 
 def _at(content: Mapping[str, Any], path: str) -> Any:

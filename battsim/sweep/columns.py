@@ -58,8 +58,7 @@ def _images(case: ImagedCase, key: str, image: Image, count: int) -> list[Image]
                 f"takes the whole of {image.file!r}, which leaves no room for {count} columns; add a crop, whose "
                 "extent and widths the others get too, such as crop = [[0, 251], [0, 48], [0, 48]]"
             )
-        through = image.axes.index(image.through_plane)
-        crops = crops_across(header_of(case, image).shape, image.crop, through, count)
+        crops = crops_across(header_of(case, image).shape, image.crop, image.through_axis, count)
     return [image.model_copy(update={"crop": crop}) for crop in crops]
 
 

@@ -68,9 +68,8 @@ def _voxels(case: Case, image: Image) -> tuple[int, int, int]:
         shape = header_of(case, image).shape
     if image.crop is not None:
         shape = tuple(stop - start for start, stop in image.crop)
-    through = image.axes.index(image.through_plane)
-    first = shape[through]
-    others = [n for axis, n in enumerate(shape) if axis != through]
+    first = shape[image.through_axis]
+    others = [n for axis, n in enumerate(shape) if axis != image.through_axis]
     coarse = [max(n // image.coarsen, 1) for n in (first, *others)]
     return coarse[0], coarse[1], coarse[2]
 

@@ -11,7 +11,7 @@ import logging
 import queue
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -66,6 +66,10 @@ ONE_THREAD = (
 )
 
 
+More = Callable[[Mapping[str, Outcome], int], Sequence[Member]]
+_NO_MORE: More = lambda _outcomes, _workers: ()  # noqa: E731 (the default of an argument)
+
+
 @dataclass(frozen=True, slots=True)
 class Workers:
     """Where members run: so many processes here, or those of a scheduler (its address, or its file)."""
@@ -101,10 +105,23 @@ def run_members(
 
 
 def run_on(
-    client: Client, members: Sequence[Member], runs: Path, limits: Limits, report: Report, run: RunCase = run_case
+    client: Client,
+    members: Sequence[Member],
+    runs: Path,
+    limits: Limits,
+    report: Report,
+    run: RunCase = run_case,
+    more: More = _NO_MORE,
 ) -> dict[str, Outcome]:
-    """The same on a cluster that a client is connected to. Raises as `run_members`."""
-    return _Engine(client, runs, limits, report, run).run(members)
+    """The same on a cluster that a client is connected to. Raises as `run_members`.
+
+    Parameters
+    ----------
+    more
+        Asked again and again for further members, which `prepare` has made, from how those so far were left and the
+        number of workers; all is done once nothing is under way and it has none.
+    """
+    return _Engine(client, runs, limits, report, run, more).run(members)
 
 
 def prepare(members: Sequence[Member], runs: Path) -> None:
@@ -243,6 +260,7 @@ class _Engine:
     limits: Limits
     report: Report
     run_case: RunCase
+    more: More
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     under_way: dict[str, tuple[Future[Any], list[Member]]] = field(default_factory=dict)
     again: list[tuple[float, list[Member]]] = field(default_factory=list)
@@ -261,6 +279,7 @@ class _Engine:
             self.client.register_plugin(Keeper())
             for batch in batches(members, len(self._workers())):
                 self._submit(batch)
+            self._ask_for_more()
             while self.under_way or self.again:
                 self._collect()
                 now = time.monotonic()
@@ -270,7 +289,14 @@ class _Engine:
                 if now - looked >= LOOKS:
                     looked = now
                     self._look(now)
+                self._ask_for_more()
         return self.outcomes
+
+    def _ask_for_more(self) -> None:
+        """Members that are to be run as well, one by one."""
+        for member in self.more(self.outcomes, max(1, len(self._workers()))):
+            self.total += 1
+            self._submit([member])
 
     def _submit(self, batch: list[Member]) -> None:
         self.number += 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from battsim.output.sweep_pictures import Curve
 from battsim.sweep.collect import MEAN_POWER, Row, columns_of
 from battsim.sweep.sensitivity import MainEffect, Sensitivity, main_effect, pareto_front, sensitivity
 
@@ -17,15 +18,6 @@ Floats = NDArray[np.float64]
 OF_CELLS = ("energy_Wh_m2", MEAN_POWER, "capacity_Ah_m2")
 OF_TRANSPORT = ("directions.x.D_eff", "directions.y.D_eff", "directions.z.D_eff")
 """What the pictures are about where sweep.toml has no objectives, as far as it changes."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """Numbers of members that differ in one thing alone, in its order; x and y have shape (n,)."""
-
-    label: str
-    x: Floats
-    y: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

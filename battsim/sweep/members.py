@@ -9,7 +9,7 @@ import os
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import tomli_w
 from battsim.case import CASE_FILE, Case, FullCellCase, ResolvedCase, files_of, load_case, read_case
 from battsim.case.messages import join, shown
 from battsim.errors import BattsimError, CaseError
-from battsim.output.record import plain, sha256, state_of, write_json, write_text
+from battsim.output.record import plain, read_json, sha256, state_of, write_json, write_text
 from battsim.run.checkpoint import FREE
 from battsim.sweep.plan import SWEEP_FILE, Design, Plan
 
@@ -278,11 +278,7 @@ def _rename(table: Mapping[str, Any], key: str, name: str, new: str) -> None:
 
 def told_of(directory: Path) -> dict[str, Any]:
     """Content of member.json; empty where it is missing or cannot be read."""
-    with suppress(OSError, ValueError):
-        content = json.loads((directory / MEMBER_FILE).read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return {}
+    return read_json(directory / MEMBER_FILE) or {}
 
 
 def standing_of(directory: Path) -> Standing:
@@ -325,9 +321,7 @@ def _fields(standing: Standing) -> dict[str, Any]:
 
 def late_tries(directory: Path) -> tuple[int, ...]:
     """The tries that were stopped because they exceeded their time."""
-    with suppress(OSError, ValueError, TypeError):
-        return tuple(json.loads((directory / LATE_FILE).read_text(encoding="utf-8"))["tries"])
-    return ()
+    return tuple((read_json(directory / LATE_FILE) or {}).get("tries", ()))
 
 
 def put_late(directory: Path, number: int) -> None:

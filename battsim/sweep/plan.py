@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictInt, StrictStr, ValidationError, field_validator, model_validator
 
 from battsim.case.fields import Count, Duration, NonEmpty, Table, si
+from battsim.case.load import read_toml
 from battsim.case.messages import explain, join, shown
 from battsim.errors import CaseError, InputError
 from battsim.sweep.sampling import Parameter, Range, sampled, values_of
@@ -64,14 +64,14 @@ class SweepFile(Table):
     @classmethod
     def _paths(cls, value: dict[str, Any]) -> dict[str, Any]:
         for path in value:
-            _check_path(path)
+            check_path(path)
         return value
 
     @field_validator("members")
     @classmethod
     def _paths_of_members(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         for path in (path for member in value for path in member):
-            _check_path(path)
+            check_path(path)
         return value
 
     @model_validator(mode="after")
@@ -172,8 +172,8 @@ def read_plan(data: Mapping[str, Any], file: str = SWEEP_FILE) -> Plan:
         raise CaseError(join(file, [line.strip() for line in explain(error, SweepFile)])) from None
     problems: list[str] = []
     on_grid = written.method not in SAMPLED
-    parameters = _parameters("parameters", written.parameters, problems, on_grid=on_grid)
-    replicates = _parameters("replicates", written.replicates, problems, on_grid=True)
+    parameters = parameters_of("parameters", written.parameters, problems, on_grid=on_grid)
+    replicates = parameters_of("replicates", written.replicates, problems, on_grid=True)
     if written.method == "zip" and not problems:
         lengths = {path: len(values_of(parameter)) for path, parameter in parameters.items()}
         if len(set(lengths.values())) > 1:
@@ -201,7 +201,7 @@ def _notes(method: Method, samples: int) -> Iterator[str]:
         yield f"samples = {samples} is no power of 2: a Sobol sequence is balanced where it is, such as {near}"
 
 
-def _parameters(table: str, written: Mapping[str, Any], problems: list[str], *, on_grid: bool) -> dict[str, Parameter]:
+def parameters_of(table: str, written: Mapping[str, Any], problems: list[str], *, on_grid: bool) -> dict[str, Parameter]:
     """Lists and ranges by dotted path; what is wrong with any goes to the problems."""
     found: dict[str, Parameter] = {}
     for path, value in written.items():
@@ -232,7 +232,7 @@ def _at(place: str, line: str) -> str:
     return f"{place}{line}" if line.startswith(" ") else f"{place}.{line}"
 
 
-def _check_path(path: str) -> None:
+def check_path(path: str) -> None:
     if not path or any(not part for part in path.split(".")):
         raise ValueError(f'has {shown(path)}, which is no dotted path of a key, such as "protocol.0.rate"')
 
@@ -244,14 +244,4 @@ def _read_toml(file: Path) -> dict[str, Any]:
             f"{file} does not exist; a sweep is a case directory with a {SWEEP_FILE}, which names the keys of "
             'case.toml that change, such as [parameters] "protocol.0.rate" = ["C/5", "1 C"]'
         )
-    if file.stat().st_size > LARGEST_FILE:
-        raise CaseError(f"{file} has {file.stat().st_size} bytes; a sweep file has at most {LARGEST_FILE}")
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise CaseError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise CaseError(
-            f"{file} is not valid TOML: {error or 'nested too deeply'}. Strings and dotted paths need quotes "
-            '("1 C", "protocol.0.rate"), a key stands once, and a table starts with [name]'
-        ) from None
+    return read_toml(file, LARGEST_FILE, 'Strings and dotted paths need quotes ("1 C", "protocol.0.rate")')

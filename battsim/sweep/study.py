@@ -7,21 +7,20 @@ rates or columns on resume.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from battsim.case import CASE_FILE, CellCase, FullCellCase, ResolvedCase, files_of
+from battsim.case import CASE_FILE, CellCase, FullCellCase, ResolvedCase
 from battsim.errors import CaseError, ImpossibleError, NotConvergedError
-from battsim.output.record import clear, recorded, state_of, write_json
+from battsim.output.record import clear, recorded, write_json
 from battsim.output.study import COLUMNS, RATES, STUDY_FILE
 from battsim.output.study_pictures import draw_study
 from battsim.output.tables import TableWriter
 from battsim.post.spread import spread
-from battsim.run import built_cell, check_finished, find_checkpoint, run_case
+from battsim.run import built_cell, find_checkpoint, finished_summary, input_files, run_case
 from battsim.run.drawing import drawing
 from battsim.run.place import named_after
 from battsim.run.resolved import BuiltCell
@@ -78,10 +77,7 @@ def run_study(
     """
     report = progress or silent
     members = _members(case, study, results)
-    inputs = {key: case.locate(name) for key, name in files_of(case).items()}
-    if (case.directory / CASE_FILE).is_file():
-        inputs[CASE_FILE] = case.directory / CASE_FILE
-    with recorded(results, inputs=inputs, seed=None, threads=case.solver.threads), named_after(case):
+    with recorded(results, inputs=input_files(case), seed=None, threads=case.solver.threads), named_after(case):
         write_json(results / STUDY_FILE, {"rates": study.rates, "columns": study.columns, "case": case.resolved()})
         runs = list(_runs(members, results, report))
         summary = _summary(runs)
@@ -136,7 +132,7 @@ def _runs(members: Sequence[_Member], results: Path, report: Report) -> Iterator
         of_column = 0
         for number, member in enumerate(members):
             told = _named(member, part_of(report, number / len(members), (number + 1) / len(members)))
-            found = _done(member)
+            found = finished_summary(member.case, member.folder)
             if found is None:
                 try:
                     if of_column != member.column:
@@ -163,16 +159,6 @@ def _build(member: _Member, stack: ExitStack, report: Report) -> BuiltCell | Non
     if not isinstance(member.case, ResolvedCase | FullCellCase):
         return None
     return stack.enter_context(built_cell(member.case, report))
-
-
-def _done(member: _Member) -> dict[str, Any] | None:
-    """Summary of a run that is finished; None where it is not. Raises CheckpointError where it has other inputs."""
-    if state_of(member.folder) != "done":
-        return None
-    check_finished(member.case, member.folder)
-    found = json.loads((member.folder / "summary.json").read_text(encoding="utf-8"))
-    assert isinstance(found, dict)
-    return found
 
 
 def _run(member: _Member, report: Report, built: BuiltCell | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -16,7 +15,7 @@ from distributed import WorkerPlugin, get_worker
 from battsim.case import Case, FullCellCase, ResolvedCase, load_case
 from battsim.errors import BattsimError, CheckpointError
 from battsim.output.checkpoint import Checkpoint
-from battsim.output.record import clear, write_json
+from battsim.output.record import clear, read_json, write_json
 from battsim.run import built_cell, find_checkpoint, run_case
 from battsim.run.resolved import BuiltCell
 from battsim.run.sinks import Report
@@ -91,7 +90,7 @@ class Kept:
         if self._built is None or shares != self._shares:
             self.drop()  # before the next takes its memory
             file = cache / f"{shares}.json"
-            measured = _measured(file)
+            measured = read_json(file)  # by a member before
             self._built = self._stack.enter_context(built_cell(case, report, measured))
             self._shares = shares
             if measured is None:
@@ -206,15 +205,6 @@ def _to_go_on_from(case: Case, results: Path) -> tuple[Checkpoint | None, tuple[
     if results.is_dir():
         clear(results)
     return None, notes
-
-
-def _measured(file: Path) -> dict[str, Any] | None:
-    """Content of microstructure.json as a member before measured it; None where it is not there."""
-    with suppress(OSError, ValueError):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return None
 
 
 def given_up(directory: Path, was: Standing, orders: Orders) -> str:

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from meshing.errors import MeshError, PackingError
 from meshing.generate.common import Floats, Made, Mask
-from meshing.generate.contact import add_moves, bounding_pairs, scales
+from meshing.generate.contact import add_moves, bounding_pairs, packed, scales, unpacked
 from meshing.generate.morphology import nearest_voxels
 from meshing.image import VoxelImage
 from meshing.particles import particles
@@ -154,7 +154,7 @@ def _bodies(image: VoxelImage) -> _Bodies:
     volume = n * image.voxel_volume
     full = 5.0 * second
     full *= np.cbrt((0.75 * volume / np.pi) ** 2 / np.linalg.det(full))[:, None, None]
-    matrix = np.ascontiguousarray(full[:, (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)])
+    matrix = packed(full)
     fixed = np.zeros((count + 1, 3, 2), bool)
     for axis in range(3):
         for k, end in enumerate((0, -1)):
@@ -177,7 +177,7 @@ def _rearranged(bodies: _Bodies, image: VoxelImage, n_slices: int) -> Floats:
     held = bodies.fixed.any(axis=2)
     extent = np.sqrt(bodies.matrix[:, (0, 3, 5)])
     low, high = np.minimum(extent, 0.5 * pressed), np.maximum(pressed - extent, 0.5 * pressed)
-    reach = np.sqrt(np.linalg.eigvalsh(_full(bodies.matrix))[:, -1])
+    reach = np.sqrt(np.linalg.eigvalsh(unpacked(bodies.matrix))[:, -1])
     pairs = np.empty((0, 2), np.int32)
     closest = np.empty(0)
     for step in range(MOVES):
@@ -188,11 +188,6 @@ def _rearranged(bodies: _Bodies, image: VoxelImage, n_slices: int) -> Floats:
         add_moves(centre, bodies.matrix, bodies.volume, far, pairs, closest, np.zeros_like(closest), shift, turn)
         centre = np.where(held, centre, np.clip(centre + shift, low, high))
     return centre
-
-
-def _full(matrix: Floats) -> Floats:
-    """Symmetric matrices, shape (n, 3, 3), of (xx, xy, xz, yy, yz, zz)."""
-    return np.asarray(matrix[:, [[0, 1, 2], [1, 3, 4], [2, 4, 5]]])
 
 
 def _move(own: Mask, owner: NDArray[np.int32], shift: Numbers, labels: NDArray[np.uint8], value: int, pore: int) -> int:

@@ -26,6 +26,16 @@ MOST_CELLS = 256
 """Along one axis, of the grid that finds neighbours."""
 
 
+def packed(full: Floats) -> Floats:
+    """Symmetric matrices, shape (n, 3, 3), as (xx, xy, xz, yy, yz, zz), shape (n, 6)."""
+    return np.ascontiguousarray(full[:, (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)])
+
+
+def unpacked(matrix: Floats) -> Floats:
+    """The inverse of `packed`."""
+    return np.asarray(matrix[:, [[0, 1, 2], [1, 3, 4], [2, 4, 5]]])
+
+
 @njit(error_model="numpy")
 def _contact(a: Floats, b: Floats, x: float, y: float, z: float) -> tuple[float, float, float, float, float]:
     """Normal n, not of unit length, n.r and h1 + h2, from both matrices (xx, xy, xz, yy, yz, zz) and the vector r."""

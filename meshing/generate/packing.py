@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 
 from meshing.errors import MeshError, PackingError
 from meshing.generate.common import Floats, Lengths
-from meshing.generate.contact import Pairs, add_moves, bounding_pairs, scales
+from meshing.generate.contact import Pairs, add_moves, bounding_pairs, packed, scales
 from meshing.generate.spheres import DENSE, NEAR, PULL, REBUILD, SLACK, STEPS
 from meshing.profile import Profile
 
@@ -239,8 +239,7 @@ def _densest(particles: Ellipsoids, overlap: float, found: float, profile: Profi
 
 def _symmetric(frame: Floats, values: Floats) -> Floats:
     """Matrices of given eigenvectors and eigenvalues as (xx, xy, xz, yy, yz, zz), shape (n, 6)."""
-    full = np.einsum("nik,nk,njk->nij", frame, values, frame)
-    return np.ascontiguousarray(full[:, (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)])
+    return packed(np.einsum("nik,nk,njk->nij", frame, values, frame))
 
 
 def _cosines(quantile: Floats, order: float) -> Floats:

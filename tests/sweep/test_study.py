@@ -92,19 +92,7 @@ until = { time = "60 s" }
 [solver]
 threads = 1
 """
-TORTUOSITY = """
-schema = 1
-[image.generate]
-kind = "spheres"
-shape = [14, 8, 8]
-voxel_size = "1 um"
-active_volume_fraction = 0.5
-diameter = { median = "5 um" }
-[model]
-kind = "tortuosity"
-[transport]
-conductivity = { pore = 1.0 }
-"""
+TORTUOSITY = Path(__file__).with_name("tortuosity.toml").read_text(encoding="utf-8")
 
 
 def battsim(*arguments: object) -> Result:

@@ -17,20 +17,7 @@ from battsim import cli
 from battsim.case import load_case
 from battsim.run import run_case
 
-TORTUOSITY = """
-schema = 1
-name = "packed"
-[image.generate]
-kind = "spheres"
-shape = [14, 8, 8]
-voxel_size = "1 um"
-active_volume_fraction = 0.5
-diameter = { median = "5 um" }
-[model]
-kind = "tortuosity"
-[transport]
-conductivity = { pore = 1.0 }
-"""
+TORTUOSITY = 'name = "packed"\n' + Path(__file__).with_name("tortuosity.toml").read_text(encoding="utf-8")
 SWEEP = """
 schema = 1
 method = "grid"

@@ -26,19 +26,7 @@ from battsim.sweep.members import Member, members_of, standing_of
 from battsim.sweep.plan import Plan, read_plan
 from battsim.sweep.sweep import run_sweep
 
-TORTUOSITY = """
-schema = 1
-[image.generate]
-kind = "spheres"
-shape = [14, 8, 8]
-voxel_size = "1 um"
-active_volume_fraction = 0.5
-diameter = { median = "5 um" }
-[model]
-kind = "tortuosity"
-[transport]
-conductivity = { pore = 1.0 }
-"""
+TORTUOSITY = Path(__file__).with_name("tortuosity.toml").read_text(encoding="utf-8")
 SEED = "image.generate.seed"
 Run = Callable[..., dict[str, Any]]
 

@@ -31,20 +31,7 @@ from battsim.sweep.members import (
 )
 from battsim.sweep.plan import read_plan
 
-TORTUOSITY = """
-schema = 1
-name = "packed"
-[image.generate]
-kind = "spheres"
-shape = [14, 8, 8]
-voxel_size = "1 um"
-active_volume_fraction = 0.5
-diameter = { median = "5 um" }
-[model]
-kind = "tortuosity"
-[transport]
-conductivity = { pore = 1.0 }
-"""
+TORTUOSITY = 'name = "packed"\n' + Path(__file__).with_name("tortuosity.toml").read_text(encoding="utf-8")
 HALF_CELL = """
 schema = 1
 [image]

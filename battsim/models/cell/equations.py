@@ -28,7 +28,7 @@ from battsim.materials.types import open_circuit
 from battsim.models.cell.jacobian import GROUNDED, CellJacobian
 from battsim.models.cell.network import CellMaterials, CellNetwork, Electrode, Faces, ReactiveFaces
 from battsim.models.cell.state import Layout, absolute_phi_s
-from battsim.physics.electrolyte import SaltFluxes, SaltLaw, salt_fluxes
+from battsim.physics.electrolyte import SaltFluxes, salt_fluxes
 from battsim.physics.interface import (
     CellValues,
     HalfCellDrops,
@@ -107,14 +107,7 @@ class Cell:
             network.n_grounded,
         )
         self.f = FARADAY / (GAS_CONSTANT * materials.temperature)
-        electrolyte = materials.electrolyte
-        self._salt = SaltLaw(
-            electrolyte.diffusivity,
-            electrolyte.conductivity,
-            electrolyte.transference,
-            electrolyte.thermodynamic_factor,
-            materials.temperature,
-        )
+        self._salt = materials.salt_law
         self.solid_capacity = FARADAY * network.solid_volume
         for electrode in network.electrodes:
             self.solid_capacity[electrode.solid] *= electrode.material.max_concentration

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.materials.types import ActiveMaterial, CounterElectrode, Electrolyte
+from battsim.physics.electrolyte import SaltLaw
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -35,6 +36,13 @@ class CellMaterials:
     counter: CounterElectrode | None
     temperature: float
     salt: float
+
+    @property
+    def salt_law(self) -> SaltLaw:
+        """The electrolyte at the cell's temperature."""
+        e = self.electrolyte
+        functions = e.diffusivity, e.conductivity, e.transference, e.thermodynamic_factor
+        return SaltLaw(*functions, temperature=self.temperature)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -43,9 +43,7 @@ class Closures:
     @property
     def salt_law(self) -> SaltLaw:
         """The electrolyte at the cell's temperature."""
-        e = self.parameters.electrolyte
-        functions = e.diffusivity, e.conductivity, e.transference, e.thermodynamic_factor
-        return SaltLaw(*functions, temperature=self.parameters.temperature)
+        return self.parameters.materials.salt_law
 
     def ionic(self, c_e: Floats, phi_e: Floats) -> SaltFluxes:
         """Current and salt flux of the faces between electrolyte cells, A."""
