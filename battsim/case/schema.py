@@ -26,7 +26,7 @@ from battsim.case.image import Image
 from battsim.case.materials import Materials, OpenShare
 from battsim.case.protocol import Step
 
-Field3D = Literal["c_e", "phi_e", "c_s", "phi_s", "j"]
+Field3D = Literal["c_e", "phi_e", "c_s", "phi_s", "j", "heat"]
 TransportField = Literal["potential", "flux"]
 Axis = Literal["x", "y", "z"]
 

@@ -7,7 +7,7 @@ voxel of the image: they are not written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Cells = NDArray[np.int32]
 
-UNITS = {"c_e": "mol.m-3", "phi_e": "V", "c_s": "mol.m-3", "x": "1", "phi_s": "V", "j": "A.m-2"}
+UNITS = {"c_e": "mol.m-3", "phi_e": "V", "c_s": "mol.m-3", "x": "1", "phi_s": "V", "j": "A.m-2", "heat": "W.m-3"}
 """Fields and their units; j is the reaction current over the true reacting surface of an active voxel."""
 SERIES = "fields.pvd"
 
@@ -37,7 +37,7 @@ class FieldWriter:
     directory
         Made where it is missing.
     fields
-        Names among c_e, phi_e, c_s, x, phi_s, j; c_s brings x with it.
+        Names among UNITS; c_s brings x with it.
     cell, mesh
         The model, and its mesh in cell axes.
     cell_of
@@ -52,6 +52,9 @@ class FieldWriter:
         How the image was turned into these planes; the files are in case axes.
     saved
         Times (s) and names of the files that are there already and stay; all others of the series are removed.
+    heat
+        Gives the heat of every cell of the mesh, shape (n_cells,), W/m3, in a state with its evaluation; for the field
+        of this name.
 
     Attributes
     ----------
@@ -77,18 +80,22 @@ class FieldWriter:
         first_phase: int = 0,
         orientation: Orientation,
         saved: Sequence[tuple[float, str]] = (),
+        heat: Callable[[Floats, Evaluation], Floats] | None = None,
     ) -> None:
         unknown = [name for name in fields if name not in UNITS]
         if unknown:
             raise CaseError(f"output.fields: '{unknown[0]}' is no field; choose from {', '.join(UNITS)}")
+        if "heat" in fields and heat is None:
+            raise ValueError("the field heat needs what gives it")
         wanted = {*fields, "x"} if "c_s" in fields else set(fields)
         self._names = [name for name in UNITS if name in wanted]
-        self._directory, self._cell, self._orientation = directory, cell, orientation
+        self._directory, self._cell, self._orientation, self._heat = directory, cell, orientation, heat
         n_x, n_y, n_z = mesh.grid_shape
         self._shape = (n_x - n_layers if n_planes is None else n_planes, n_y, n_z)
         first = n_layers * n_y * n_z
         stop = first + int(np.prod(self._shape))
         cells = (np.arange(mesh.n_cells, dtype=np.int32) if cell_of is None else cell_of)[first:stop]
+        self._cells = cells
         self._phase = orientation.restore(mesh.phase[cells].reshape(self._shape) - np.uint8(first_phase))
         self._voxel_size = _case_voxel_size(mesh, orientation, "low" if n_layers == 0 else "high")
         network = cell.network
@@ -134,7 +141,11 @@ class FieldWriter:
             "phi_s": (absolute_phi_s(layout, u, reference), "phi_s"),
             "j": (j, "x"),
         }
-        return {name: self._on_grid(*values[name]) for name in self._names}
+        found = {name: self._on_grid(*values[name]) for name in self._names if name in values}
+        if self._heat is not None and "heat" in self._names:
+            heat = self._heat(u, evaluation)[self._cells].reshape(self._shape)
+            found["heat"] = self._orientation.restore(heat.astype(np.float32))
+        return found
 
     def _on_grid(self, values: Floats, cells: str) -> NDArray[np.float32]:
         selected, voxel = self._voxels[cells]

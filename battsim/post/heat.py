@@ -148,6 +148,43 @@ def heat_sources(cell: Cell, u: Floats, evaluation: Evaluation) -> HeatSources:
     return _sources(cell, u, evaluation, _enthalpies(cell, u[cell.layout.x]))
 
 
+def heat_density(cell: Cell, mesh: Mesh, u: Floats, evaluation: Evaluation) -> Floats:
+    """All heat but a counter electrode's reaction in every cell of the mesh, shape (n_cells,), W/m3.
+
+    Each of the two cells beside a face has half of the face's heat, a half cell's heat is its own cell's, and what a
+    reaction sets free, entropic heat included, is the active cell's.
+
+    Parameters
+    ----------
+    cell, mesh
+        The model, and the mesh that its network's cells belong to.
+    u, evaluation
+        A converged state, and the model's evaluation of it.
+    """
+    sources, network = heat_sources(cell, u, evaluation), cell.network
+    reactive, ionic, electronic = network.reactive, sources.ionic, sources.electronic
+    at_surface = sources.reaction + sources.entropic + sources.mixing_at_surface
+    ions, electrons, solid = network.electrolyte_cells, network.electronic_cells, network.solid_cells
+    power = np.zeros(mesh.n_cells)
+    for cells, faces, of_faces in (
+        (ions, network.ionic_faces, ionic.faces),
+        (electrons, network.electronic_faces, electronic.faces),
+        (solid, network.solid_faces, sources.mixing),
+    ):
+        power += np.bincount(cells[faces.owner], 0.5 * of_faces, mesh.n_cells)
+        power += np.bincount(cells[faces.neighbour], 0.5 * of_faces, mesh.n_cells)
+    for cells, of_cells in (
+        (ions[reactive.ionic], ionic.reactive),
+        (ions[network.counter.ionic], ionic.counter),
+        (electrons[reactive.electronic], electronic.reactive),
+        (electrons[network.collector[0]], electronic.collector),
+        (electrons[network.ground[0]], electronic.ground),
+        (solid[reactive.solid], at_surface),
+    ):
+        power += np.bincount(cells, of_cells, mesh.n_cells)
+    return np.asarray(power / mesh.volume)
+
+
 def entropic_coefficient(material: ActiveMaterial, x: Floats) -> Floats:
     """dU/dT at stoichiometry x, V/K, continued past the fitted range as U is."""
     return extend_by_end_slope(material.entropic, material.fitted)(x)[0]

@@ -69,13 +69,16 @@ class Profiles:
     ----------
     cell, mesh
         The model, and the mesh that its network's cells belong to; planes lie across its x axis.
+    connected
+        Electrolyte that counts in c_e and phi_e, shape (n_electrolyte,): that which reaches the counter electrode, as
+        pores that do not are no part of what a homogenised model describes. None: all.
     """
 
-    def __init__(self, cell: Cell, mesh: Mesh) -> None:
+    def __init__(self, cell: Cell, mesh: Mesh, connected: NDArray[np.bool_] | None = None) -> None:
         self._cell = cell
         planes, network = planes_of(mesh), cell.network
         self._n, self._depth, self._volume = planes.count, planes.depth, planes.volume
-        electrolyte = _members(planes, network.electrolyte_cells, network.electrolyte_volume)
+        electrolyte = _members(planes, network.electrolyte_cells, network.electrolyte_volume, connected)
         electronic = _members(planes, network.electronic_cells, mesh.volume[network.electronic_cells])
         solid = _members(planes, network.solid_cells, network.solid_volume)
         self._members = dict(zip(FIELDS, (electrolyte, electrolyte, electronic, solid), strict=True))
@@ -99,11 +102,15 @@ class Profiles:
             yield dict(zip(PROFILE_COLUMNS, (time, float(depth), *map(float, row)), strict=True))
 
 
-def _members(planes: Planes, cells: NDArray[np.int32], weight: Floats) -> _Members:
+def _members(
+    planes: Planes, cells: NDArray[np.int32], weight: Floats, counted: NDArray[np.bool_] | None = None
+) -> _Members:
     first, last = planes.first[cells], planes.last[cells]
+    once = np.arange(cells.size) if counted is None else np.flatnonzero(counted)
     wide = first != last
-    plane = np.concatenate([first, last[wide]])
-    unknown = np.concatenate([np.arange(cells.size), np.flatnonzero(wide)])
+    twice = once[wide[once]]
+    plane = np.concatenate([first[once], last[twice]])
+    unknown = np.concatenate([once, twice])
     order = np.argsort(plane, kind="stable")
     present, start = np.unique(plane[order], return_index=True)
     unknown = unknown[order]

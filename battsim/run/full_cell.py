@@ -17,6 +17,7 @@ from battsim.output.fields import FieldWriter, StackFields
 from battsim.output.gap_pictures import draw_baselines
 from battsim.output.pictures import field_sections, voltage_curve
 from battsim.output.tables import read_table
+from battsim.post.heat import heat_density
 from battsim.post.microstructure import microstructure
 from battsim.run.build import ElectrodeImage, electrode_images, electrode_mesh, full_cell_mesh, full_cell_parameters
 from battsim.run.coarsening import coarsening, coarsening_warnings
@@ -94,6 +95,7 @@ def _field_writers(
             n_planes=negative.image.shape[0],
             orientation=mirrored,
             saved=saved,
+            heat=partial(heat_density, cell, mesh),
         ),
         FieldWriter(
             folder / "positive",
@@ -105,6 +107,7 @@ def _field_writers(
             first_phase=mesh.phases.index(SEPARATOR) + 1,
             orientation=positive.orientation,
             saved=saved,
+            heat=partial(heat_density, cell, mesh),
         ),
     )
 

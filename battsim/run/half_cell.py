@@ -14,6 +14,7 @@ from battsim.output.fields import FieldWriter
 from battsim.output.gap_pictures import draw_baselines
 from battsim.output.pictures import field_sections, voltage_curve
 from battsim.output.tables import read_table
+from battsim.post.heat import heat_density
 from battsim.post.microstructure import microstructure
 from battsim.run.build import build_mesh, cell_image, fine_image, half_cell_parameters, orientation
 from battsim.run.coarsening import coarsening, coarsening_warnings
@@ -82,6 +83,7 @@ def _field_writer(
         n_layers=merged.mesh.grid_shape[0] - image.shape[0],
         orientation=orientation(case),
         saved=saved,
+        heat=partial(heat_density, cell, merged.mesh),
     )
 
 

@@ -101,7 +101,7 @@ def run_resolved(
             inputs,
             cell,
             solver_of(case, mesh, cell),
-            Profiles(cell, mesh),
+            Profiles(cell, mesh, cell.network.determined.at_counter[cell.network.electrolyte_cells]),
             places,
             sinks,
             one_c_of(case, cell),

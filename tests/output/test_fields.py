@@ -167,3 +167,20 @@ def test_a_series_goes_on_behind_the_files_that_are_kept(case, tmp_path):
         10.0,
         15.0,
     ]
+
+
+def test_heat_is_that_of_the_voxels(case, tmp_path):
+    _, orientation, mesh, cell, state = case
+    layout = {"n_layers": len(LAYERS), "orientation": orientation}
+    of_cells = np.random.default_rng(5).random(mesh.n_cells)
+
+    def heat(u, evaluation):
+        assert u is state[0]
+        assert evaluation is state[2]
+        return of_cells
+
+    writer = FieldWriter(tmp_path, ("c_e", "c_s", "heat"), cell, mesh, heat=heat, **layout)
+    found = read_fields(writer.save(1.0, *state)).values["heat"]
+    np.testing.assert_array_equal(found, expected(case, range(mesh.n_cells), of_cells).astype(np.float32))
+    with pytest.raises(ValueError, match="heat"):
+        FieldWriter(tmp_path, ("heat",), cell, mesh, **layout)

@@ -12,7 +12,16 @@ from battsim.models.cell.transient import CellTransient, Control
 from battsim.models.p2d.cell import P2DCell
 from battsim.models.p2d.elimination import ParticleElimination
 from battsim.models.p2d.parameters import P2DGrid, P2DParameters, Particles, PorousElectrode, PorousSeparator
-from battsim.post.heat import HEATS, IN_PLANES, HeatPlanes, enthalpy_potential, entropic_coefficient, heat, heat_sources
+from battsim.post.heat import (
+    HEATS,
+    IN_PLANES,
+    HeatPlanes,
+    enthalpy_potential,
+    entropic_coefficient,
+    heat,
+    heat_density,
+    heat_sources,
+)
 from battsim.post.losses import losses
 from battsim.post.powers import ionic_powers
 from battsim.post.profiles import Profiles
@@ -288,6 +297,8 @@ def test_planes_sum_to_the_whole(half_cell, made):
         volume = np.bincount(mesh.position[:, 0], mesh.volume)
         in_planes = volume @ [row["heat_W_m3"] for row in rows]
         assert in_planes == pytest.approx(h.total - h.counter, rel=1e-12)
+        density = heat_density(cell, mesh, u, evaluation)
+        assert mesh.volume @ density == pytest.approx(h.total - h.counter, rel=1e-12)
         current = volume @ [row["reaction_A_m3"] for row in rows]
         assert current == pytest.approx(sum(-e.sign * evaluation.current for e in cell.electrodes), abs=1e-8 * h.work)
 
@@ -309,6 +320,11 @@ def test_a_face_is_shared_by_distance_and_a_reaction_belongs_to_the_active_cell(
     at_surface = [(row["reaction_A_m3"], row["x_surface_mean"]) for row in rows]
     assert at_surface[6] == pytest.approx((-i / 1e-6, start.evaluation.reaction.x_surface[0]), rel=1e-7)
     assert {current for current, _ in at_surface[:6] + at_surface[7:]} == {0.0}
+    # planes of one cell: the same but where a face lies between thicknesses, or the reaction's heat comes in
+    density = heat_density(cell, mesh, start.u, start.evaluation)
+    in_planes = np.array([row["heat_W_m3"] for row in rows])
+    np.testing.assert_allclose(density[[4, 6, 7, 8, 9]], in_planes[[4, 6, 7, 8, 9]], rtol=1e-9)
+    np.testing.assert_allclose(density[8], i**2 / 0.1, rtol=1e-6)
 
 
 def test_past_the_fitted_range_the_law_still_closes(half_cell):

@@ -91,6 +91,29 @@ def test_statistics_count_each_cell_by_its_voxels_in_a_plane(made):
         assert inventory == pytest.approx(weight @ values, rel=1e-13)
 
 
+def test_pores_without_a_way_to_the_counter_electrode_are_no_part_of_a_profile(made):
+    cell, (u, reference, evaluation) = made.cell, made.state
+    connected = np.random.default_rng(2).random(cell.layout.n_electrolyte) < 0.7
+    partly = u.copy()
+    partly[cell.layout.c_e][~connected] = np.nan  # would show wherever it counted
+    rows = list(Profiles(cell, made.mesh, connected).rows(0.0, partly, reference, evaluation))
+    every = list(Profiles(cell, made.mesh).rows(0.0, u, reference, evaluation))
+    planes, cells = planes_of(made.mesh), cell.network.electrolyte_cells
+    weight, c_e = cell.network.electrolyte_volume, u[cell.layout.c_e]
+    changed = 0
+    for k, row in enumerate(rows):
+        inside = connected & (planes.first[cells] <= k) & (k <= planes.last[cells])
+        if not inside.any():
+            assert np.isnan(row["c_e_mol_m3_mean"])
+            continue
+        w = weight[inside] / (planes.last - planes.first + 1)[cells[inside]]
+        assert row["c_e_mol_m3_mean"] == pytest.approx(np.average(c_e[inside], weights=w), rel=1e-12)
+        assert row["c_e_mol_m3_max"] == c_e[inside].max()
+        changed += row["c_e_mol_m3_mean"] != every[k]["c_e_mol_m3_mean"]
+    assert changed > 5
+    assert [row["x_mean"] for row in rows] == pytest.approx([row["x_mean"] for row in every], nan_ok=True)
+
+
 def test_reaction_and_heat_lose_nothing_between_planes(made):
     cell, (u, reference, evaluation) = made.cell, made.state
     sources = heat_sources(cell, u, evaluation)
