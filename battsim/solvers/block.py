@@ -36,6 +36,9 @@ class BlockSolver:
         Krylov iterations per solve.
     team
         Threads that share the work; no result depends on their number.
+    vectors
+        Type of the Krylov vectors. Steps ask for one to three digits, and single precision halves the memory; it is at
+        its end with six, where a cycle may miss its mark and a second one begin.
 
     Attributes
     ----------
@@ -52,8 +55,9 @@ class BlockSolver:
         settings: MultigridSettings | None = None,
         max_iterations: int = 200,
         team: Team = ALONE,
+        vectors: type[np.float32 | np.float64] = np.float32,
     ) -> None:
-        self._order = tuple(order)
+        self._order, self._vectors = tuple(order), vectors
         self._max_iterations = max_iterations
         self._team = team
         wanted = cycles or {}
@@ -99,8 +103,7 @@ class BlockSolver:
         product, z = np.empty(rhs.size), np.empty(rhs.size, np.float32)
         if self._bases is None:
             n, team = rhs.size, self._team
-            # the preconditioner works in float32, and few solves ask for more than three digits
-            self._bases = Basis(n, team, np.float32), Basis(n, team, np.float32)
+            self._bases = Basis(n, team, self._vectors), Basis(n, team, self._vectors)
 
         def multiply(v: NDArray[np.floating]) -> Floats:
             jacobian.multiply(v, product)

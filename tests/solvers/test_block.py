@@ -61,6 +61,16 @@ def test_solution_is_the_dense_one(order, flat):
     np.testing.assert_allclose(x, exact, atol=1e-7 * np.abs(exact).max())
 
 
+def test_vectors_of_double_precision_need_no_second_cycle():
+    jacobian, networks, rhs = system()
+    single, double = (
+        BlockSolver(networks, (0, 1), vectors=kind).solve(jacobian, rhs, 1e-11) for kind in (np.float32, np.float64)
+    )
+    assert single[2]
+    assert double[2]
+    assert double[1] < 0.8 * single[1]
+
+
 def test_flag_says_whether_the_true_residual_is_small():
     jacobian, networks, rhs = system()
     for iterations, expected in ((100, True), (2, False)):
