@@ -94,8 +94,9 @@ def _marks(
     aside: int = 0,
 ) -> None:
     """Means with their deviations, over the rate, or in the middle where the protocol's own rate was run."""
-    shown = [(index, each) for index, each in known if each["mean"] is not None]
-    rates = [summary["spread"][index]["rate_C"] or 1.0 for index, _ in shown]
+    by_rate = [(summary["spread"][index]["rate_C"] or 1.0, each) for index, each in known]
+    shown = sorted(((rate, each) for rate, each in by_rate if each["mean"] is not None), key=lambda mark: mark[0])
+    rates = [rate for rate, _ in shown]
     axes.errorbar(
         np.array(rates) * (1.0 + ASIDE * aside),
         [factor * each["mean"] for _, each in shown],
