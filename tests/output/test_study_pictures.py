@@ -26,11 +26,11 @@ def test_marks_are_joined_in_the_order_of_the_rates(tmp_path, monkeypatch):
     axes = drawn(tmp_path, monkeypatch, {"runs": [], "spread": spread})
     (line,) = (line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) == 3)
     assert (np.diff(line.get_xdata()) > 0.0).all()
-    np.testing.assert_allclose(line.get_ydata(), [10.0, 60.0, 100.0])
+    np.testing.assert_allclose(np.asarray(line.get_ydata(), float), [10.0, 60.0, 100.0])
 
 
 def test_without_baselines_it_shows_the_capacity(tmp_path, monkeypatch):
     spread = [entry(rate, 0.0, 0.0) | {"baselines": {}} for rate in (2.0, 1.0)]
     axes = drawn(tmp_path, monkeypatch, {"runs": [], "spread": spread})
     assert "capacity" in axes.get_ylabel()
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), [1.0, 0.5])
+    np.testing.assert_allclose(np.asarray(axes.lines[0].get_ydata(), float), [1.0, 0.5])
