@@ -200,6 +200,42 @@ def sweep(
 
 
 @app.command(
+    epilog="Examples: battsim search mycase --dry-run   |   battsim search mycase --workers 4   |   battsim search "
+    "mycase --resume --trials 100"
+)
+@guarded
+def search(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Case directory, with case.toml and search.toml.")],
+    trials: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Designs in all, instead of trials of search.toml.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Processes on this machine; default: one per processor.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS|FILE", help="A dask scheduler that is there, instead of --workers.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search that is there.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Remove the search that is there, with its members, and start anew.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show ranges, memory and time; run nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Run more members than limits.members of search.toml.")] = False,
+    allow_outside: AllowOutside = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for the best design within limits, as DIR/search.toml says; writes DIR/search.html and DIR/runs."""
+    from battsim.cli.searches import SearchOptions, search_directory
+
+    if resume and fresh:
+        raise UsageError("--resume goes on with the search that --fresh removes; choose one")
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers runs here, --scheduler where workers are already; choose one")
+    options = SearchOptions(trials, workers, scheduler, resume, fresh, dry_run, yes, allow_outside)
+    search_directory(directory, options, as_json)
+
+
+@app.command(
     epilog="Examples: battsim tortuosity image.tif --phase 0 --axis x   |   battsim tortuosity image.tif "
     "--conductivity 0=1,2=0.125 --porosity 2=0.5 --voxel-size '0.4 um' --error-bars   |   battsim tortuosity mycase"
 )

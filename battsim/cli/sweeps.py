@@ -168,7 +168,7 @@ def _watched(directory: Path, plan: Plan, members: Sequence[Member], options: Sw
 
     runs = directory / RUNS
     to_do = sum(not is_done(runs, member) for member in members)
-    count = options.workers or max(1, min(_processors(), to_do))
+    count = options.workers or max(1, min(processors(), to_do))
     try:
         with ended_by_signals() as check, terminal_progress() as show:
 
@@ -194,7 +194,7 @@ def _watched(directory: Path, plan: Plan, members: Sequence[Member], options: Sw
         raise
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

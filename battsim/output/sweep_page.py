@@ -52,7 +52,7 @@ def write_page(
     text = page.render(
         title=title,
         counts=_counts(rows),
-        pictures=[_embedded(picture) for picture in pictures],
+        pictures=[embedded(picture) for picture in pictures],
         notes=notes,
         columns=[
             {"path": name, "name": heading}
@@ -71,20 +71,21 @@ def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _embedded(picture: Picture) -> dict[str, Any]:
+def embedded(picture: Picture) -> dict[str, Any]:
+    """A picture as a template has it."""
     data = base64.b64encode(picture.png).decode("ascii")
     return {"title": picture.title, "text": picture.text, "data": data, "width": WIDTH}
 
 
 def _row(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    cells = [_cell(row.get(name)) for name in columns]
+    cells = [cell_of(row.get(name)) for name in columns]
     failed = row["state"] == "failed"
     if failed:
         cells = [*cells[:-1], {"text": row["error"], "value": None}] if cells else cells
     return {"member": row["member"], "state": row["state"], "failed": failed, "cells": cells}
 
 
-def _cell(value: Any) -> dict[str, Any]:
+def cell_of(value: Any) -> dict[str, Any]:
     """A cell as it is shown, and the number that it is sorted by."""
     if isinstance(value, int | float):
         return {"text": f"{value:.5g}", "value": repr(value)}

@@ -50,7 +50,7 @@ def ragone(curves: Sequence[Curve]) -> bytes:
         axes = figure.subplots()
         _draw_curves(axes, curves)
         axes.set(xlabel="mean power (W/m²)", ylabel="energy (Wh/m²)", xscale="log", yscale="log")
-        return _png(figure)
+        return png_of(figure)
 
 
 def rated_capacity(curves: Sequence[Curve]) -> bytes:
@@ -63,7 +63,7 @@ def rated_capacity(curves: Sequence[Curve]) -> bytes:
         if rates.size <= MOST_NAMED:
             axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
             axes.minorticks_off()
-        return _png(figure)
+        return png_of(figure)
 
 
 def main_effects(
@@ -103,7 +103,7 @@ def main_effects(
             axes.set_visible(False)
         for axes in grid[:, 0]:
             axes.set_ylabel(objective)
-        return _png(figure)
+        return png_of(figure)
 
 
 def sensitivity(
@@ -119,7 +119,7 @@ def sensitivity(
         axes.set_yticks(place, [names[path] for path in order])
         axes.set(xlabel=f"share of the variance of {objective}", xlim=(0.0, max(1.0, *total.values())))
         axes.legend(loc="lower right", title=f"surrogate predicts {100.0 * r2:.0f} %", title_fontsize=8.5)
-        return _png(figure)
+        return png_of(figure)
 
 
 def front(x: Floats, y: Floats, best: NDArray[np.bool_], names: tuple[str, str]) -> bytes:
@@ -139,7 +139,7 @@ def front(x: Floats, y: Floats, best: NDArray[np.bool_], names: tuple[str, str])
         axes.plot(x[best][order], y[best][order], "o-", ms=5, lw=1.2, color=VOLTAGE, label="beaten by none in both")
         axes.set(xlabel=_aim(names[0]), ylabel=_aim(names[1]))
         axes.legend()
-        return _png(figure)
+        return png_of(figure)
 
 
 def _in_mAh_cm2(curve: Curve) -> Curve:
@@ -162,7 +162,8 @@ def _aim(name: str) -> str:
     return f"{name[1:]} (small is good)" if name.startswith("-") else name
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
+    """A figure as PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, dpi=DPI, format="png")
     return stream.getvalue()

@@ -67,7 +67,11 @@ ONE_THREAD = (
 
 
 More = Callable[[Mapping[str, Outcome], int], Sequence[Member]]
-_NO_MORE: More = lambda _outcomes, _workers: ()  # noqa: E731 (the default of an argument)
+
+
+def no_more(_outcomes: Mapping[str, Outcome], _workers: int) -> Sequence[Member]:
+    """Nothing beside the members that are there from the start."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def run_on(
     limits: Limits,
     report: Report,
     run: RunCase = run_case,
-    more: More = _NO_MORE,
+    more: More = no_more,
 ) -> dict[str, Outcome]:
     """The same on a cluster that a client is connected to. Raises as `run_members`.
 

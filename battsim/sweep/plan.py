@@ -201,7 +201,9 @@ def _notes(method: Method, samples: int) -> Iterator[str]:
         yield f"samples = {samples} is no power of 2: a Sobol sequence is balanced where it is, such as {near}"
 
 
-def parameters_of(table: str, written: Mapping[str, Any], problems: list[str], *, on_grid: bool) -> dict[str, Parameter]:
+def parameters_of(
+    table: str, written: Mapping[str, Any], problems: list[str], *, on_grid: bool
+) -> dict[str, Parameter]:
     """Lists and ranges by dotted path; what is wrong with any goes to the problems."""
     found: dict[str, Parameter] = {}
     for path, value in written.items():
@@ -233,6 +235,7 @@ def _at(place: str, line: str) -> str:
 
 
 def check_path(path: str) -> None:
+    """Refuses what is no dotted path of a key with a ValueError."""
     if not path or any(not part for part in path.split(".")):
         raise ValueError(f'has {shown(path)}, which is no dotted path of a key, such as "protocol.0.rate"')
 

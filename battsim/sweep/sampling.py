@@ -64,7 +64,7 @@ class Range(Table):
         # a grid has both ends, and whole numbers between them
         (low, _), (high, _) = _split(self.low), _split(self.high)
         between = np.geomspace(low, high, self.steps) if self.log else np.linspace(low, high, self.steps)
-        return [self._written(int(value)) for value in dict.fromkeys(np.clip(np.rint(between), low, high).tolist())]
+        return [self.written(int(value)) for value in dict.fromkeys(np.clip(np.rint(between), low, high).tolist())]
 
     def at(self, share: float) -> Any:
         """The value at a share (0 to 1) of the range; of whole numbers each takes an equal part of the shares."""
@@ -72,9 +72,14 @@ class Range(Table):
         if self.integer:
             low, high = np.ceil(low), np.floor(high) + 1.0
         value = low * (high / low) ** share if self.log else low + share * (high - low)
-        return self._written(min(int(value), int(high) - 1) if self.integer else float(f"{value:.{DIGITS}g}"))
+        return self.written(min(int(value), int(high) - 1) if self.integer else float(f"{value:.{DIGITS}g}"))
 
-    def _written(self, value: float) -> Any:
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends, in their unit."""
+        return _split(self.low)[0], _split(self.high)[0]
+
+    def written(self, value: float) -> Any:
         """A value as it would stand in a case, with the unit of the range."""
         unit = _split(self.low)[1]
         return f"{value:.{DIGITS}g} {unit}" if unit else value
