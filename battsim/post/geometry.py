@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from battsim.models.cell.equations import Cell
@@ -12,6 +14,9 @@ from battsim.models.resolved.network import ACTIVE, SEPARATOR, phase_prefix
 from battsim.post.summary import Geometry
 from meshing.areas import FLOOR
 from meshing.mesh import Mesh
+
+MUCH_DISCONNECTED = 0.1
+"""Share of an electrode's active material that takes no part, above which a warning says so."""
 
 
 def mesh_geometry(cell: HalfCell | FullCell, mesh: Mesh) -> Geometry:
@@ -25,13 +30,26 @@ def mesh_geometry(cell: HalfCell | FullCell, mesh: Mesh) -> Geometry:
         thickness=float(mesh.volume[~mesh.in_phase(SEPARATOR)].sum()) / network.cross_section,
         active_mass=sum(V * each.material.density for V, each in zip(active, cell.electrodes, strict=True)),
         active_disconnected_fraction=1.0 - connected / sum(active),
-        warnings=(*_left_out(cell), *_floored(mesh)),
+        warnings=(*_disconnected(cell, mesh), *_left_out(cell), *_floored(mesh)),
     )
 
 
 def connected_volume(cell: Cell, electrode: Electrode) -> float:
     """Volume of an electrode's active material that counts for its capacity, m3."""
     return float(cell.network.solid_volume[electrode.solid][electrode.counts_for_capacity].sum())
+
+
+def _disconnected(cell: HalfCell | FullCell, mesh: Mesh) -> Iterator[str]:
+    """Electrodes much of whose active material takes no part, so that the result is that of the rest."""
+    for each in cell.electrodes:
+        phase = phase_prefix(cell.network, each) + ACTIVE
+        share = 1.0 - connected_volume(cell, each) / float(mesh.volume[mesh.in_phase(phase)].sum())
+        if share > MUCH_DISCONNECTED:
+            yield (
+                f"{share:.0%} of the phase {phase} has no path for electrons to the collector, or touches no connected "
+                "electrolyte, and takes no part: the C-rate, capacity and voltage are those of the rest. An image so "
+                "narrow, or so sparse, cuts through what hangs together in the electrode; a wider one tells"
+            )
 
 
 def _left_out(cell: HalfCell | FullCell) -> list[str]:

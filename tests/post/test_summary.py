@@ -239,6 +239,23 @@ def test_an_isolated_particle_is_disconnected_and_still_weighs(half_cell):
     assert written["current_1C_A_m2"] == pytest.approx(cell.capacity / 3600.0 / 9e-12, rel=1e-12)
 
 
+def test_an_electrode_much_of_which_takes_no_part_says_so(half_cell):
+    texts = []
+    for isolated in (1, 3):  # rows of three, beside 36 connected cells
+        labels = np.zeros((8, 3, 3), int)
+        labels[4:] = 1
+        labels[:isolated, 0] = 1
+        cell, mesh, _ = half_cell.make_cell(labels)
+        start = half_cell.started(cell, 1e-3 * cell.capacity / 3600.0)
+        now = snapshot(cell, 0.0, start.u, start.reference, start.evaluation)
+        written = found(cell, mesh, begin(now, 1.0))
+        assert written["active_disconnected_fraction"] == pytest.approx(3 * isolated / (36 + 3 * isolated))
+        texts.append([text for text in written["warnings"] if "takes no part" in text])
+    assert texts[0] == []  # 8 %
+    assert texts[1][0].startswith("20% of the phase active")
+    assert len(texts[1]) == 1
+
+
 @pytest.mark.parametrize("broken", ["lithium_imbalance", "charge_imbalance", "salt_drift"])
 def test_numbers_whose_balance_failed_are_withheld(run, broken):
     cell, mesh, tally, _ = run
