@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from battsim.output import search_pictures as draw
 from battsim.output import sweep_pictures
+from battsim.output.labels import last_key, shown
 from battsim.output.search_page import write_page
 from battsim.output.search_pictures import Course
 from battsim.output.sweep_page import Picture
@@ -19,7 +20,6 @@ from battsim.search.plan import Objective
 from battsim.search.results import Outcome, Row, best_so_far, design_of, points_of
 from battsim.search.screening import told_of
 from battsim.search.study import Finished
-from battsim.sweep.findings import last_key, shown
 from battsim.sweep.sensitivity import pareto_front
 
 Floats = NDArray[np.float64]

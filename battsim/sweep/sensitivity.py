@@ -1,4 +1,7 @@
-"""What the parameters of a sweep do to a number: main effects, and Sobol indices of a surrogate that is checked."""
+"""What the parameters of a sweep do to a number: main effects, and Sobol indices of a surrogate that is checked.
+
+Replicates, members that differ in their random seed alone, are no input: what they scatter by is told apart.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ BINS = 6
 SMOOTHING = (0.0, 1e-6, 1e-4, 1e-2, 0.1, 1.0)
 """Tried in turn, for numbers with scatter between replicates; the one that predicts best is taken."""
 MOST_POINTS = 2000
-"""A surrogate goes through so many members at most, the first of a sweep; its cost grows with their third power."""
+"""A surrogate goes through so many designs at most, the first of a sweep; its cost grows with their third power."""
 AT_ONCE = 1024
 """Points that a surrogate is evaluated at together, which bounds its memory."""
 
@@ -40,14 +43,15 @@ class Sensitivity:
         Share of the variance that the surrogate predicts of each point from the others (leave one out).
     first_order, total
         Sobol indices by parameter: of each by itself, and with all that it takes part in. None where r2 is too low.
-    members
-        So many it rests on.
+    members, designs
+        So many it rests on; designs are members that differ in a parameter.
     """
 
     r2: float
     first_order: Mapping[str, float] | None
     total: Mapping[str, float] | None
     members: int
+    designs: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,16 +72,67 @@ class MainEffect:
     count: NDArray[np.int64]
 
 
-def main_effect(values: Floats, result: Floats) -> MainEffect:
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """What is left of the variance of a number between members of one design (replicates).
+
+    Attributes
+    ----------
+    deviation
+        Standard deviation between replicates, pooled over the designs; in the unit of the number.
+    share
+        s_r^2 / (s_r^2 + s_d^2), with s_r^2 the variance between replicates and s_d^2 that between designs, free of the
+        scatter of their means; None where there is one design.
+    designs, members
+        So many.
+    """
+
+    deviation: float
+    share: float | None
+    designs: int
+    members: int
+
+
+def scatter(result: Floats, design: NDArray[np.int64]) -> Scatter | None:
+    """Scatter between replicates: a one-way analysis of variance with random effects; None where there are none.
+
+    s_r^2 = MS_within and s_d^2 = (MS_between - MS_within) / n_0, or 0 where that is below it, with n_0 the members per
+    design: Searle, Casella, McCulloch, Variance Components (1992), chapter 3.
+
+    Parameters
+    ----------
+    result
+        Shape (n_members,); finite.
+    design
+        Which design each member is of, 0, 1, ..., shape (n_members,).
+    """
+    count = np.bincount(design)
+    n, groups = int(result.size), int(count.size)
+    if n <= groups:
+        return None
+    means = np.bincount(design, weights=result) / count
+    within = float(np.sum((result - means[design]) ** 2)) / (n - groups)
+    if groups == 1:
+        return Scatter(within**0.5, None, groups, n)
+    between = float(np.sum(count * (means - result.mean()) ** 2)) / (groups - 1)
+    each = (n - float(np.sum(count**2)) / n) / (groups - 1)
+    of_designs = max(0.0, (between - within) / each)
+    whole = within + of_designs
+    return Scatter(within**0.5, within / whole if whole > 0.0 else None, groups, n)
+
+
+def main_effect(values: Floats, result: Floats, *, binned: bool = True) -> MainEffect:
     """Main effect of a parameter.
 
     Parameters
     ----------
     values, result
         Of the parameter and of the number, shape (n_members,); finite.
+    binned
+        Whether many values are put together in bins, which needs that their order means something.
     """
     levels = np.unique(values)
-    if levels.size <= MOST_LEVELS:
+    if levels.size <= MOST_LEVELS or not binned:
         at, groups = levels, [np.flatnonzero(values == level) for level in levels]
     else:
         groups = np.array_split(np.argsort(values, kind="stable"), BINS)
@@ -93,8 +148,8 @@ def main_effect(values: Floats, result: Floats) -> MainEffect:
 def sensitivity(parameters: Mapping[str, Floats], result: Floats, rng: np.random.Generator) -> Sensitivity | None:
     """Sobol indices of a number, by a surrogate through the members; None where there are too few members.
 
-    The indices are those of Saltelli et al. 2010 as in `scipy.stats.sobol_indices`. At least 3 members per parameter,
-    and 8, are needed.
+    The indices are those of Saltelli et al. 2010 as in `scipy.stats.sobol_indices`. Members with the same parameters
+    (replicates) count as one, by their mean; `least_designs` of them are needed.
 
     Parameters
     ----------
@@ -104,29 +159,36 @@ def sensitivity(parameters: Mapping[str, Floats], result: Floats, rng: np.random
         Shape (n_members,); finite.
     """
     varied = {name: values for name, values in parameters.items() if np.ptp(values) > 0.0}
-    if not varied or result.size < max(8, 3 * len(varied)) or np.ptp(result) == 0.0:
+    if not varied or np.ptp(result) == 0.0:
         return None
     low = np.array([values.min() for values in varied.values()])
     high = np.array([values.max() for values in varied.values()])
-    points = (np.column_stack(list(varied.values())) - low) / (high - low)
-    points, means = _without_repeats(points[:MOST_POINTS], result[:MOST_POINTS])
+    points, means = _without_repeats((np.column_stack(list(varied.values())) - low) / (high - low), result)
+    if len(points) < least_designs(len(varied)) or np.ptp(means) == 0.0:
+        return None
+    size, points, means = (result.size, len(points)), points[:MOST_POINTS], means[:MOST_POINTS]
     found = [fit for smoothing in SMOOTHING if (fit := _fitted(points, means, smoothing)) is not None]
     if not found:
         return None
     best = max(found, key=lambda fit: fit.r2)
     if best.r2 < LEAST_R2:
-        return Sensitivity(best.r2, None, None, result.size)
+        return Sensitivity(best.r2, None, None, *size)
     if len(varied) == 1:  # which scipy's estimators do not take
         whole = dict.fromkeys(varied, 1.0)
-        return Sensitivity(best.r2, whole, whole, result.size)
+        return Sensitivity(best.r2, whole, whole, *size)
     dists: list[Any] = [uniform()] * len(varied)
     indices = sobol_indices(func=lambda x: best.at(x.T)[None, :], n=SAMPLES, dists=dists, rng=rng)
     return Sensitivity(
         best.r2,
         dict(zip(varied, np.ravel(indices.first_order).tolist(), strict=True)),
         dict(zip(varied, np.ravel(indices.total_order).tolist(), strict=True)),
-        result.size,
+        *size,
     )
+
+
+def least_designs(n_parameters: int) -> int:
+    """Designs that a surrogate over so many parameters needs: 3 for each, and 8."""
+    return max(8, 3 * n_parameters)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,10 +251,10 @@ def _linear(points: Floats) -> Floats:
 
 
 def _without_repeats(points: Floats, result: Floats) -> tuple[Floats, Floats]:
-    """Distinct points, each with the mean of its results (replicates)."""
-    distinct, which = np.unique(points, axis=0, return_inverse=True)
-    which = which.ravel()
-    return distinct, np.bincount(which, weights=result) / np.bincount(which)
+    """Distinct points in the order of their first, each with the mean of its results (replicates)."""
+    distinct, first, which = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    which, order = which.ravel(), np.argsort(first)
+    return distinct[order], (np.bincount(which, weights=result) / np.bincount(which))[order]
 
 
 def pareto_front(objectives: Sequence[Floats]) -> NDArray[np.bool_]:

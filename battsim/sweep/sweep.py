@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
+from battsim.output.labels import label_of, labels_of
 from battsim.output.record import write_json
 from battsim.output.sweep_page import PAGE, Picture, write_page
 from battsim.run import run_case
@@ -16,10 +18,9 @@ from battsim.run.drawing import drawing
 from battsim.run.sinks import Report, silent
 from battsim.sweep.collect import Row, rows_of, write_index
 from battsim.sweep.engine import Workers, prepare, run_members
-from battsim.sweep.findings import Findings, findings_of, last_key
+from battsim.sweep.findings import Findings, Front, findings_of
 from battsim.sweep.members import Member, locked, standing_of
 from battsim.sweep.plan import Plan
-from battsim.sweep.sensitivity import LEAST_R2
 from battsim.sweep.worker import Outcome, RunCase
 
 SUMMARY_FILE = "sweep.json"
@@ -69,7 +70,7 @@ def run_sweep(
             rows = rows_of(members, runs, {key: outcome.error for key, outcome in outcomes.items()})
             write_index(runs, rows)
         with threadpool_limits(limits=1, user_api="blas"):  # its threads gain nothing on matrices of this size
-            found = findings_of(rows, plan.paths, plan.objectives, plan.seed)
+            found = findings_of(rows, plan.paths, plan.objectives, plan.seed, plan.replicates)
         summary = _summary(rows, members, len(before), time.perf_counter() - began) | found.numbers()
         write_json(runs / SUMMARY_FILE, summary)
         with drawing(report):
@@ -109,40 +110,47 @@ def _summary(rows: Sequence[Row], members: Sequence[Member], before: int, wall: 
 
 def _show(runs: Path, rows: Sequence[Row], found: Findings, paths: Sequence[str], title: str) -> None:
     """The page of the sweep, with its pictures."""
-    headings = {path: last_key(path) for path in paths} | {name: name for name in found.effects}
-    notes = [
-        f"Sensitivity of {name}: not told, as its surrogate predicts only {100.0 * max(each.r2, 0.0):.0f} % of the "
-        f"variance of members that it has not seen (at least {100.0 * LEAST_R2:.0f} % are asked for)."
-        for name, each in found.sensitivities.items()
-        if each is not None and each.first_order is None
-    ]
-    columns = {name.removeprefix("-"): heading.removeprefix("-") for name, heading in headings.items()}
-    write_page(runs / PAGE, rows, columns | {"wall_s": "wall_s"}, list(_pictures(found)), notes, title=title or "Sweep")
+    objectives = [name.removeprefix("-") for name in found.effects]
+    columns = labels_of(list(dict.fromkeys([*paths, *objectives])))
+    pictures = list(_pictures(found, labels_of(paths)))
+    write_page(runs / PAGE, rows, columns | {"wall_s": "wall (s)"}, pictures, found.notes, title=title or "Sweep")
 
 
-def _pictures(found: Findings) -> Iterator[Picture]:
-    """Those for which there is data."""
+def _pictures(found: Findings, names: Mapping[str, str]) -> Iterator[Picture]:
+    """Those for which there is data; `names` are those of the parameters."""
     from battsim.output import sweep_pictures as draw
 
-    names = {path: last_key(path) for effects in found.effects.values() for path in effects}
+    scattered = any(curve.spread_y is not None and curve.spread_y.any() for curve in found.ragone or found.rated)
+    bars = " Bars: standard deviation between replicates." if scattered else ""
     if any(curve.x.size > 1 for curve in found.ragone):
-        yield Picture(draw.ragone(found.ragone), "Ragone plot", "Energy over mean power of each design.")
+        yield Picture(draw.ragone(found.ragone), "Ragone plot", f"Energy over mean power of each design.{bars}")
     if any(curve.x.size > 1 for curve in found.rated):
-        yield Picture(draw.rated_capacity(found.rated), "Capacity over C-rate", "A curve for each design.")
+        yield Picture(draw.rated_capacity(found.rated), "Capacity over C-rate", f"A curve for each design.{bars}")
     if found.front is not None:
         front = found.front
+        repeated = any(each is not None for each in found.scatters.values())
         picture = draw.front(front.x, front.y, front.best, front.names)
-        yield Picture(picture, "Best compromises", "No member is better in both than those that are joined.")
+        yield Picture(picture, "Best compromises", _told(front, repeated=repeated))
     for name, effects in found.effects.items():
         number = name.removeprefix("-")
         if effects:
             picture = draw.main_effects(effects, number, found.levels, names)
-            yield Picture(picture, f"Main effects on {number}", "Mean and standard deviation over all else.")
+            yield Picture(picture, f"Main effects on {label_of(number)}", "Mean and standard deviation over all else.")
         indices = found.sensitivities[name]
         if indices is not None and indices.first_order is not None and indices.total is not None:
             picture = draw.sensitivity(indices.first_order, indices.total, indices.r2, number, names)
             yield Picture(
                 picture,
-                f"Sensitivity of {number}",
-                "Sobol indices of a surrogate through the members, each parameter uniform over its range.",
+                f"Sensitivity of {label_of(number)}",
+                "Sobol indices of a surrogate through the designs, each parameter uniform over its range.",
             )
+
+
+def _told(front: Front, *, repeated: bool) -> str:
+    """What a front says; of members that are replicates, the best are so by chance too."""
+    lucky = " Replicates are points of their own here, so that the best are so by chance in part." if repeated else ""
+    chosen = np.flatnonzero(front.best)
+    if chosen.size == 1:
+        k = int(chosen[0])
+        return f"Best in both is {front.members[k]} ({front.designs[k]}): there is no compromise to make.{lucky}"
+    return f"No member is better in both than those that are joined.{lucky}"

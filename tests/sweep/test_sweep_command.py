@@ -128,7 +128,8 @@ def test_the_page_is_one_file_that_links_its_members(swept: tuple[Path, dict[str
     assert page.count("data:image/png;base64,") >= 1
     assert not re.search(r"(src|href)=\"(https?:)?//", page)
     assert "<script src" not in page
-    assert "Main effects on directions.x.D_eff" in page
+    assert "Main effects on D_eff / D of the bulk, x" in page
+    assert 'title="directions.x.D_eff"' in page
 
 
 def test_results_that_are_there_are_not_lost_by_accident(swept: tuple[Path, dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from battsim.sweep.sensitivity import LEAST_R2, _fitted, main_effect, pareto_front, sensitivity
+from battsim.sweep.sensitivity import LEAST_R2, _fitted, main_effect, pareto_front, scatter, sensitivity
 
 A, B = 7.0, 0.1
 
@@ -77,17 +77,59 @@ def test_replicates_count_by_their_mean() -> None:
     found = sensitivity(x, result, np.random.default_rng(0))
     assert found is not None
     assert found.r2 == pytest.approx(1.0, abs=1e-9)
-    assert found.members == 16
+    assert (found.members, found.designs) == (16, 8)
     assert found.first_order == found.total == {"a": 1.0}  # all there is
 
 
 def test_too_few_members_tell_nothing() -> None:
     x = {name: values[:7] for name, values in points(8).items()}
+    repeated = {name: np.repeat(values, 3) for name, values in x.items()}  # 21 members, which are 7 designs
+    assert sensitivity(repeated, repeated["x1"], np.random.default_rng(0)) is None
     assert sensitivity(x, x["x1"], np.random.default_rng(0)) is None
     assert sensitivity({"a": np.zeros(20)}, np.arange(20.0), np.random.default_rng(0)) is None
     assert sensitivity(points(32), np.ones(32), np.random.default_rng(0)) is None
     line = np.linspace(0.0, 1.0, 20)  # two parameters that always change together
     assert sensitivity({"a": line, "b": line}, line**2, np.random.default_rng(0)) is None
+
+
+def test_scatter_of_replicates_by_hand() -> None:
+    # means 2 and 6: MS_within = (2 + 2) / 2 = 2, MS_between = 16, s_d^2 = (16 - 2) / 2 = 7, share = 2 / 9
+    found = scatter(np.array([1.0, 5.0, 3.0, 7.0]), np.array([0, 1, 0, 1]))
+    assert found is not None
+    assert found.deviation == pytest.approx(2.0**0.5)
+    assert found.share == pytest.approx(2.0 / 9.0)
+    assert (found.designs, found.members) == (2, 4)
+
+
+def test_scatter_of_many_replicates_is_what_was_put_in_however_few_each_design_has() -> None:
+    rng = np.random.default_rng(3)
+    count = rng.integers(1, 4, 4000)
+    design = np.repeat(np.arange(4000), count)
+    found = scatter(rng.normal(0.0, 2.0, 4000)[design] + rng.normal(size=design.size), design)
+    assert found is not None
+    assert found.deviation == pytest.approx(1.0, abs=0.04)  # 3 standard errors, 1 / sqrt(2 x 4000) each
+    assert found.share == pytest.approx(0.2, abs=0.02)  # 1 / (1 + 4); of sums of squares it would be near 0.1
+
+
+def test_scatter_at_its_limits() -> None:
+    alone = scatter(np.array([1.0, 3.0]), np.array([0, 0]))
+    assert alone is not None
+    assert (alone.share, alone.designs) == (None, 1)
+    noise = scatter(np.array([1.0, 3.0, 3.0, 1.0]), np.array([0, 0, 1, 1]))  # equal means
+    assert noise is not None
+    assert noise.share == 1.0
+    assert scatter(np.array([1.0, 2.0]), np.array([0, 1])) is None
+
+
+def test_a_surrogate_of_too_many_designs_takes_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("battsim.sweep.sensitivity.MOST_POINTS", 32)
+    x = points(256)
+    order = np.argsort(-x["x1"][:32])
+    x = {name: np.concatenate([values[:32][order], values[32:]]) for name, values in x.items()}
+    result = np.where(np.arange(256) < 32, 3.0 * x["x1"] + x["x2"], 1e3)
+    found = sensitivity(x, result, np.random.default_rng(0))
+    assert found is not None
+    assert found.r2 == pytest.approx(1.0, abs=1e-9)  # of the plane; the others do not lie in it
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 1e-2])
@@ -116,6 +158,7 @@ def test_main_effects() -> None:
     binned = main_effect(np.arange(60.0), np.arange(60.0) ** 2)
     assert list(binned.count) == [10] * 6
     assert binned.at[0] == pytest.approx(4.5)
+    assert main_effect(np.arange(60.0), np.arange(60.0), binned=False).at.size == 60
 
 
 def test_the_front_is_what_nothing_beats() -> None:
