@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -77,12 +78,22 @@ def voxel_mesh(
     phases = image.phases if not layers or layer_phase in image.phases else (*image.phases, layer_phase)
     _check(layers, phases, inside)
     labels = image.labels
+    _refuse_too_many((len(layers) + labels.shape[0], *labels.shape[1:]))
     if layers:
         front = np.full((len(layers), *image.shape[1:]), phases.index(layer_phase), np.uint8)
         labels = np.concatenate([front, labels])
     planes = range(len(layers), labels.shape[0])
     surfaces = () if inside is None else (Surface(inside, planes, image.voxel_size),)
     return grid_mesh(labels, _cell_sizes(image, layers), phases, surfaces)
+
+
+def _refuse_too_many(shape: tuple[int, ...]) -> None:
+    """Raises MeshError where the cells of a grid outnumber 32-bit indices."""
+    if prod(shape) > np.iinfo(np.int32).max:
+        raise MeshError(
+            f"{prod(shape)} cells are more than the {np.iinfo(np.int32).max} that 32-bit indices can name; "
+            f"crop or coarsen the image, {' x '.join(map(str, shape))} voxels with all layers"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +124,7 @@ def grid_mesh(
     MeshError
         Where the cells outnumber 32-bit indices.
     """
-    if labels.size > np.iinfo(np.int32).max:
-        raise MeshError(
-            f"{labels.size} cells are more than the {np.iinfo(np.int32).max} that 32-bit indices can name; "
-            f"crop or coarsen the image, {' x '.join(map(str, labels.shape))} voxels with all layers"
-        )
+    _refuse_too_many(labels.shape)
     faces = _faces(labels.shape, sizes)
     found = [_surface(labels == phases.index(surface.inside), surface, faces) for surface in surfaces]
     return Mesh(

@@ -30,8 +30,14 @@ from battsim.post.transport import effective_transport
 from battsim.run import build_image
 
 CASES = {file.parent.name: file.parent for file in sorted((Path(__file__).parent.parent / "cases").glob("*/case.toml"))}
+SLOW = ("binder-morphology", "model-generations")
+"""Run by `pytest -m slow tests/test_cases.py`."""
 TEMPLATES = Path(battsim.__file__).parent / "templates"
 ORIGINS = ("exact", "published", "own-run")
+
+EACH_CASE = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CASES]
+)
 
 Tables = dict[str, np.ndarray]
 Runner = Callable[[str], "Run"]
@@ -221,7 +227,7 @@ def test_the_templates_are_the_cases() -> None:
 @pytest.mark.parametrize(
     ("name", "check"),
     [
-        pytest.param(name, check, id=f"{name}: {check}")
+        pytest.param(name, check, id=f"{name}: {check}", marks=[pytest.mark.slow] if name in SLOW else [])
         for name, case in CASES.items()
         for check in read_checks(case / "expected.toml")
     ],
@@ -239,7 +245,7 @@ SEEDS = {"p2d-chen2020": None, "full-cell": {"negative.image": 1, "positive.imag
 """Of cases without a recipe, or with more than one."""
 
 
-@pytest.mark.parametrize("name", CASES)
+@EACH_CASE
 def test_the_answer_and_the_record(finished: Runner, name: str) -> None:
     run = finished(name)
     assert run.stdout.count("\n") == 1
@@ -257,7 +263,7 @@ def test_the_answer_and_the_record(finished: Runner, name: str) -> None:
     assert len(shares) >= 4
 
 
-@pytest.mark.parametrize("name", CASES)
+@EACH_CASE
 def test_the_resolved_case_is_the_same_case(finished: Runner, name: str) -> None:
     run = finished(name)
     written = run.json("case.resolved.json")
@@ -300,7 +306,7 @@ OWN_FILES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@EACH_CASE
 def test_only_what_the_contract_names_is_left(finished: Runner, name: str) -> None:
     results = finished(name).results
     left = {file.relative_to(results).as_posix() for file in results.rglob("*") if file.is_file()}

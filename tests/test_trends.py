@@ -1,7 +1,7 @@
 """Findings of the literature as trends on generated electrodes, seed by seed, with a sign test that can fail.
 
-`pytest -m slow tests/test_trends.py` runs all that benchmarks/accuracy/TRENDS.md tells; here is what is quick. That
-flattened particles, broad size distributions and the surface under binder do the same is in tests/meshing.
+`pytest -m slow tests/test_trends.py` runs all that benchmarks/accuracy/TRENDS.md tells. That flattened
+particles, broad size distributions and the surface under binder do the same is in tests/meshing.
 """
 
 import sys
@@ -11,7 +11,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "accuracy"))  # a script beside its modules
 
-import trend_electrodes
 import trends
 
 
@@ -29,12 +28,6 @@ def test_the_sign_test_is_the_binomial_one():
     assert trends.sign_test([1.0] * 7 + [-2.0]) == pytest.approx(9 / 256)
     assert trends.sign_test([1.0] * 4 + [0.0]) == pytest.approx(6 / 32)  # no difference is none
     assert trends.sign_test([-1.0] * 5) == 1.0
-
-
-def test_more_pores_at_the_separator_give_more_capacity():
-    """The salt of all that lies deeper passes the pores at the separator; the voxels are the same, turned."""
-    found = [trend_electrodes.pores(seed, trend_electrodes.SMALL_IMAGE, uniform=False) for seed in range(1, 6)]
-    hold([trends.Claim("more pores at the separator", "fewer there")], found)
 
 
 @pytest.mark.slow

@@ -125,12 +125,6 @@ SIZES = {
     "protocol.0": {"step": "discharge", "current": "240 A/m^2", "until": {"voltage": "3.5 V"}},
     "solver.time_rtol": 3e-3,
 }
-SMALL_IMAGE = {
-    "image.generate.shape": [24, 6, 6],
-    "image.generate.voxel_size": "4 um",
-    "solver.time_rtol": 1e-2,
-}
-"""As thick, for what must be quick: a discharge takes a few seconds."""
 ACTIVE = "image.generate.active_volume_fraction"
 ELECTROLYTE = ("electrolyte_ohmic", "electrolyte_concentration")
 
@@ -141,14 +135,12 @@ def sizes(seed: int) -> Numbers:
     return {"small at the separator": discharge(table).capacity, "large there": discharge_turned(table).capacity}
 
 
-def pores(seed: int, changes: Mapping[str, object] | None = None, *, uniform: bool = True) -> Numbers:
+def pores(seed: int) -> Numbers:
     """Capacity with more pores at the separator, without a gradient, and with the first one's voxels turned, Ah/m2."""
-    table = electrode("graded-electrode", seed, changes or {})
+    table = electrode("graded-electrode", seed, {})
     found = {"more pores at the separator": discharge(table).capacity, "fewer there": discharge_turned(table).capacity}
-    if uniform:
-        override(table, ACTIVE, float(np.mean(table["image"]["generate"]["active_volume_fraction"])))
-        found["even"] = discharge(table).capacity
-    return found
+    override(table, ACTIVE, float(np.mean(table["image"]["generate"]["active_volume_fraction"])))
+    return found | {"even": discharge(table).capacity}
 
 
 def binder(seed: int) -> Numbers:

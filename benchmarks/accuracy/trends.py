@@ -231,10 +231,8 @@ INTRODUCTION = """\
 Written by that script. Each trend compares generated electrodes that differ in one thing alone, seed by seed; p is the
 chance that a fair coin agrees with a claim in at least as many seeds, and a claim holds below 0.05, as five of five
 (0.031) and ten of twelve (0.019) are. Capacities in Ah/m2, losses in V, areas per volume in 1/m.
-`pytest tests/test_trends.py` runs a small part of it ({quick}), `pytest -m slow tests/test_trends.py` all of it
-({slow}).
+`pytest -m slow tests/test_trends.py` runs all of it (a quarter of an hour).
 """
-QUICK, SLOW = "40 s of processor time", "a quarter of an hour"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -246,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int)
     options = parser.parse_args(arguments)
     found = measured(options.only, options.seeds, options.out)
-    lines = [INTRODUCTION.format(quick=QUICK, slow=SLOW)]
+    lines = [INTRODUCTION]
     for name, by_seed in found.items():
         lines += section(name, TRENDS[name], by_seed)
     if options.markdown is not None:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -210,6 +212,16 @@ def test_too_many_cells() -> None:
     wide = np.broadcast_to(np.uint8(0), (1, 2000, 2000))  # one byte in memory
     with pytest.raises(MeshError, match=r"2404000000 cells.*crop or coarsen"):
         voxel_mesh(VoxelImage(wide, SIZE, PHASES), layers=(1e-6,) * 600)
+
+
+def test_too_many_cells_are_refused_before_they_take_memory() -> None:
+    wide = np.broadcast_to(np.uint8(0), (1, 2000, 2000))
+    tracemalloc.start()
+    with pytest.raises(MeshError):
+        voxel_mesh(VoxelImage(wide, SIZE, PHASES), layers=(1e-6,) * 600)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6
 
 
 @pytest.mark.parametrize(

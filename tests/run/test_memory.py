@@ -49,7 +49,7 @@ def case_of(folder, shape, merge=0):
     return load_case(folder)
 
 
-@pytest.mark.parametrize("merge", [0, 1])
+@pytest.mark.parametrize("merge", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_estimate_is_near_what_a_run_takes(tmp_path, merge):
     case = case_of(tmp_path, (50, 50, 50), merge)
     command = [sys.executable, "-c", "from battsim.cli import main; main()", "run", str(tmp_path)]

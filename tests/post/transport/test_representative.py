@@ -78,6 +78,7 @@ def test_edge_follows_from_the_error_of_the_image():
 # against the true spread
 
 
+@pytest.mark.slow
 def test_interval_holds_the_mean_of_many_images():
     """Each of 27 images of 40 voxels says alone how far its D_eff may lie from the mean of all."""
     solid = material(120, 1.5, 0.5, 1)
