@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from battsim.fvm.blocks import BlockJacobian, Network
 from battsim.solvers.basis import Basis
-from battsim.solvers.krylov import fgmres
+from battsim.solvers.krylov import KrylovResult, fgmres
 from battsim.solvers.multigrid import AggregationMultigrid, MultigridSettings
 from battsim.threads import ALONE, Team
 
@@ -86,20 +86,40 @@ class BlockSolver:
     def solve(self, jacobian: BlockJacobian, rhs: Floats, rtol: float) -> tuple[Floats, int, bool]:
         """The solution of J x = rhs, the Krylov iterations, and whether the true residual fell below rtol.
 
+        Aggregates that were chosen for an earlier Jacobian, and fail, are chosen anew: where a coupling inside of one
+        has all but gone, as that of a surface that is full, the cycle may even diverge.
+
         NaN, and False, for a Jacobian that is not finite.
         """
         started = perf_counter()
         numbers = jacobian.conductance, jacobian.ground
         if not all(np.isfinite(values).all() for kind in numbers for values in kind):
             return np.full(rhs.size, np.nan), 0, False
+        lagged = not all(self._fresh)
+        self._refresh(jacobian)
+        result = self._iterate(jacobian, rhs, rtol)
+        iterations = result.iterations
+        if not result.converged and lagged:
+            self.reset()
+            self._refresh(jacobian)
+            result = self._iterate(jacobian, rhs, rtol)
+            iterations += result.iterations
+        self.seconds["solve"] += perf_counter() - started
+        return result.x, iterations, result.converged
+
+    def _refresh(self, jacobian: BlockJacobian) -> None:
+        """Bring the numbers of a Jacobian to the hierarchies; those that are fresh choose their aggregates by them."""
+        started = perf_counter()
         self._diagonal = []
-        for block, (conductance, ground) in enumerate(zip(*numbers, strict=True)):
+        for block, (conductance, ground) in enumerate(zip(jacobian.conductance, jacobian.ground, strict=True)):
             coupled = bool(conductance.any())
             self._diagonal.append(None if coupled else ground)
             if coupled:
                 self._multigrid[block].update(conductance, ground, rebuild=self._fresh[block])
                 self._fresh[block] = False
         self.seconds["set-up"] += perf_counter() - started
+
+    def _iterate(self, jacobian: BlockJacobian, rhs: Floats, rtol: float) -> KrylovResult:
         product, z = np.empty(rhs.size), np.empty(rhs.size, np.float32)
         if self._bases is None:
             n, team = rhs.size, self._team
@@ -109,7 +129,7 @@ class BlockSolver:
             jacobian.multiply(v, product)
             return product
 
-        result = fgmres(
+        return fgmres(
             multiply,
             rhs,
             lambda r: self._sweep(jacobian, r, z),
@@ -117,8 +137,6 @@ class BlockSolver:
             max_iterations=self._max_iterations,
             bases=self._bases,
         )
-        self.seconds["solve"] += perf_counter() - started
-        return result.x, result.iterations, result.converged
 
     def _sweep(self, jacobian: BlockJacobian, r: NDArray[np.floating], z: Single) -> Single:
         """Write one sweep on J z = r from zero."""
@@ -133,7 +151,11 @@ class BlockSolver:
                 jacobian.coupling(block, z, rhs)
                 np.subtract(r[here], rhs, out=rhs)
             if diagonal is None:
-                self._multigrid[block].apply_to(rhs, z[here])
+                try:
+                    self._multigrid[block].apply_to(rhs, z[here])
+                except ValueError:  # a block before has left the range of float32
+                    z[:] = np.nan
+                    break
             else:
                 z[here] = rhs / diagonal
         self.seconds["application"] += perf_counter() - started
