@@ -7,6 +7,7 @@ running the sweep again goes on.
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import signal
@@ -231,7 +232,10 @@ def _client_of(scheduler: str) -> Client:
         return Client(**where, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ResourceError(f"--scheduler {scheduler}: no scheduler answers there ({told}); {_HOW}") from None
+    # What is left of a client that was not made closes itself where it is collected. In the thread that the next client
+    # starts, this would wait for ever for a lock that the one who starts it holds: so here, with no error to keep it.
+    gc.collect()
+    raise ResourceError(f"--scheduler {scheduler}: no scheduler answers there ({told}); {_HOW}")
 
 
 _HOW = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from distributed import Client
 
 from battsim.errors import ResourceError
 from battsim.output.record import plain, write_json
@@ -164,6 +166,8 @@ def test_schedulers_that_are_not_there(tmp_path: Path, monkeypatch: pytest.Monke
     }.items():
         with pytest.raises(ResourceError, match=words):
             run(tmp_path, plan, members, stub(tmp_path / "log"), scheduler=scheduler)
+        # collected later, in the thread that the next client starts, one that was not made would wait there for ever
+        assert [left for left in gc.get_objects() if isinstance(left, Client)] == []
 
 
 def test_a_scheduler_without_workers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
