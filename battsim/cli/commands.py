@@ -40,6 +40,13 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the results that ar
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint, as if the run had never been interrupted.")
 ]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, max=4096, help="Processes on this machine; default: one per processor."),
+]
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="ADDRESS|FILE", help="A dask scheduler that is there, instead of --workers.")
+]
 
 
 def main() -> None:
@@ -152,8 +159,7 @@ def run(
     """Run a case; writes DIR/results. With --rates or --columns each run is a folder of results in there."""
     from battsim.cli.runs import run_directory, run_study_of
 
-    if resume and fresh:
-        raise UsageError("--resume goes on with the results that --fresh removes; choose one")
+    _refuse_both(resume, fresh, "results")
     if rates is None and columns == 1:
         run_directory(directory, resume, fresh, allow_outside, as_json)
     else:
@@ -167,12 +173,8 @@ def run(
 @guarded
 def sweep(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Case directory, with case.toml and sweep.toml.")],
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Processes on this machine; default: one per processor.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS|FILE", help="A dask scheduler that is there, instead of --workers.")
-    ] = None,
+    workers: WorkerCount = None,
+    scheduler: Scheduler = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what is done; the rest goes on, members that failed are tried again.")
     ] = False,
@@ -188,10 +190,8 @@ def sweep(
     """Run a case with many values of its keys, as DIR/sweep.toml says; writes DIR/runs."""
     from battsim.cli.sweeps import SweepOptions, print_slurm, sweep_directory
 
-    if resume and fresh:
-        raise UsageError("--resume goes on with the members that --fresh removes; choose one")
-    if workers is not None and scheduler is not None:
-        raise UsageError("--workers runs here, --scheduler where workers are already; choose one")
+    _refuse_both(resume, fresh, "members")
+    _refuse_two_places(workers, scheduler)
     if write_slurm:
         print_slurm(directory, workers)
         return
@@ -209,12 +209,8 @@ def search(
     trials: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Designs in all, instead of trials of search.toml.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Processes on this machine; default: one per processor.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS|FILE", help="A dask scheduler that is there, instead of --workers.")
-    ] = None,
+    workers: WorkerCount = None,
+    scheduler: Scheduler = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search that is there.")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Remove the search that is there, with its members, and start anew.")
@@ -227,11 +223,9 @@ def search(
     """Look for the best design within limits, as DIR/search.toml says; writes DIR/search.html and DIR/runs."""
     from battsim.cli.searches import SearchOptions, search_directory
 
-    if resume and fresh:
-        raise UsageError("--resume goes on with the search that --fresh removes; choose one")
-    if workers is not None and scheduler is not None:
-        raise UsageError("--workers runs here, --scheduler where workers are already; choose one")
-    options = SearchOptions(trials, workers, scheduler, resume, fresh, dry_run, yes, allow_outside)
+    _refuse_both(resume, fresh, "search")
+    _refuse_two_places(workers, scheduler)
+    options = SearchOptions(workers, scheduler, resume, fresh, dry_run, yes, allow_outside, trials=trials)
     search_directory(directory, options, as_json)
 
 
@@ -365,6 +359,16 @@ def compare(
         print_json(found)
     else:
         print_comparison(found)
+
+
+def _refuse_both(resume: bool, fresh: bool, what: str) -> None:
+    if resume and fresh:
+        raise UsageError(f"--resume goes on with the {what} that --fresh removes; choose one")
+
+
+def _refuse_two_places(workers: int | None, scheduler: str | None) -> None:
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers runs here, --scheduler where workers are already; choose one")
 
 
 def _counts(mesh: Mesh) -> dict[str, Any]:

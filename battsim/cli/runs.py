@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from battsim.cli.guard import RESULTS, Terminated, UsageError
-from battsim.cli.show import print_json, print_rows, print_summary, progress_of
-from battsim.cli.stop import ended_by_signals
+from battsim.cli.show import Progress, print_json, print_rows, print_summary, progress_of
+from battsim.cli.stop import stoppable
 
 if TYPE_CHECKING:
     from battsim.case import Case
     from battsim.output.checkpoint import Checkpoint
-
-Progress = Callable[[float, str], None]
 
 
 def run_directory(
@@ -157,12 +155,7 @@ def _watched(
 ) -> Mapping[str, Any]:
     """What is computed under a progress bar; an interruption says what can be gone on from, if anything."""
     try:
-        with progress_of(results) as show, ended_by_signals() as end_if_asked:
-
-            def progress(share: float, message: str) -> None:
-                show(share, message)
-                end_if_asked()
-
+        with stoppable(progress_of(results)) as progress:
             return compute(progress)
     except (KeyboardInterrupt, Terminated):
         if found := place():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -13,8 +12,8 @@ import typer
 
 from battsim.cli.guard import AnsweredError, Terminated, UsageError
 from battsim.cli.show import print_json, print_rows, terminal_progress
-from battsim.cli.stop import ended_by_signals
-from battsim.cli.sweeps import processors
+from battsim.cli.stop import stoppable
+from battsim.cli.sweeps import SweepOptions, processors
 
 if TYPE_CHECKING:
     from battsim.search.designs import Designer
@@ -25,17 +24,10 @@ SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class SearchOptions:
+class SearchOptions(SweepOptions):
     """What the command line says about a search."""
 
     trials: int | None = None
-    workers: int | None = None
-    scheduler: str | None = None
-    resume: bool = False
-    fresh: bool = False
-    dry_run: bool = False
-    yes: bool = False
-    allow_outside: bool = False
 
 
 def search_directory(directory: Path, options: SearchOptions, as_json: bool) -> None:
@@ -118,20 +110,18 @@ def remove_search(directory: Path) -> None:
     from battsim.search.screening import FOLDER
     from battsim.search.search import PAGE
     from battsim.search.study import DATABASE
-    from battsim.sweep.members import MEMBER_FILE
+    from battsim.sweep.members import remove_member
 
     table = directory / TABLE_FILE
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as stream:
             named = {name for row in csv.DictReader(stream) for name in (row.get("members") or "").split()}
         for name in named:
-            folder = directory / name
-            if folder.parent.parent == directory and not folder.is_symlink() and (folder / MEMBER_FILE).is_file():
-                shutil.rmtree(folder)
+            if (directory / name).parent.parent == directory:
+                remove_member(directory / name)
     if (directory / FOLDER).is_dir() and not (directory / FOLDER).is_symlink():
         for folder in (directory / FOLDER).iterdir():
-            if not folder.is_symlink() and (folder / MEMBER_FILE).is_file():
-                shutil.rmtree(folder)
+            remove_member(folder)
     for name in (DATABASE, f"{DATABASE}-journal", TABLE_FILE, SUMMARY_FILE, PAGE):
         (directory / name).unlink(missing_ok=True)
 
@@ -144,12 +134,7 @@ def _watched(directory: Path, plan: SearchPlan, options: SearchOptions) -> Mappi
     most = max(plan.trials, plan.random) * len(plan.replicates)
     workers = Workers(options.workers or max(1, min(processors(), most)), options.scheduler)
     try:
-        with ended_by_signals() as check, terminal_progress() as show:
-
-            def report(share: float, message: str) -> None:
-                check()
-                show(share, message)
-
+        with stoppable(terminal_progress()) as report:
             return run_search(
                 directory,
                 plan,

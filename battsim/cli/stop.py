@@ -12,12 +12,25 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from battsim.cli.guard import TERMINATED, Terminated
+from battsim.cli.show import Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stoppable(shown: AbstractContextManager[Progress]) -> Iterator[Progress]:
+    """Receives how far a run is, shows it, and ends the run there once a signal has come, as `ended_by_signals`."""
+    with shown as show, ended_by_signals() as end_if_asked:
+
+        def report(share: float, message: str) -> None:
+            show(share, message)
+            end_if_asked()
+
+        yield report
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import typer
 
 from battsim.cli.guard import Terminated, UsageError
 from battsim.cli.show import print_json, print_rows, terminal_progress
-from battsim.cli.stop import ended_by_signals
+from battsim.cli.stop import stoppable
 
 if TYPE_CHECKING:
     from battsim.sweep.cost import Cost
@@ -149,13 +149,14 @@ def _remove(runs: Path) -> None:
     """Removes the members of a sweep and its tables, and nothing else."""
     from battsim.output.sweep_page import PAGE
     from battsim.sweep.collect import INDEX
-    from battsim.sweep.members import MEMBER_FILE
+    from battsim.sweep.members import remove_member
     from battsim.sweep.sweep import SUMMARY_FILE
     from battsim.sweep.worker import CACHE
 
     for folder in runs.iterdir():
-        if not folder.is_symlink() and ((folder / MEMBER_FILE).is_file() or folder.name == CACHE):
-            shutil.rmtree(folder)
+        remove_member(folder)
+    if (runs / CACHE).is_dir() and not (runs / CACHE).is_symlink():
+        shutil.rmtree(runs / CACHE)
     for name in (f"{INDEX}.csv", f"{INDEX}.parquet", PAGE, SUMMARY_FILE):
         (runs / name).unlink(missing_ok=True)
 
@@ -163,19 +164,14 @@ def _remove(runs: Path) -> None:
 def _watched(directory: Path, plan: Plan, members: Sequence[Member], options: SweepOptions) -> Mapping[str, Any]:
     """The sweep with its progress shown; an interruption ends it, and says what is left."""
     from battsim.sweep.engine import Workers
-    from battsim.sweep.members import RUNS
-    from battsim.sweep.sweep import is_done, run_sweep
+    from battsim.sweep.members import RUNS, is_done
+    from battsim.sweep.sweep import run_sweep
 
     runs = directory / RUNS
-    to_do = sum(not is_done(runs, member) for member in members)
+    to_do = sum(not is_done(runs / member.key) for member in members)
     count = options.workers or max(1, min(processors(), to_do))
     try:
-        with ended_by_signals() as check, terminal_progress() as show:
-
-            def report(share: float, message: str) -> None:
-                check()
-                show(share, message)
-
+        with stoppable(terminal_progress()) as report:
             return run_sweep(
                 members,
                 plan,
@@ -185,7 +181,7 @@ def _watched(directory: Path, plan: Plan, members: Sequence[Member], options: Sw
                 title=members[0].case.name.split(":")[0] if members else "",
             )
     except (KeyboardInterrupt, Terminated):
-        done = sum(is_done(runs, member) for member in members)
+        done = sum(is_done(runs / member.key) for member in members)
         typer.echo(
             f"{done} of {len(members)} members are done, and the others keep their checkpoints; go on with: battsim "
             f"sweep {directory} --resume",
@@ -209,11 +205,10 @@ def _print_sweep(summary: Mapping[str, Any], runs: Path) -> None:
 def _show_plan(directory: Path, plan: Plan, members: Sequence[Member], as_json: bool) -> None:
     """What a sweep would run, and what that takes."""
     from battsim.sweep.cost import cost_of
-    from battsim.sweep.members import RUNS
-    from battsim.sweep.sweep import is_done
+    from battsim.sweep.members import RUNS, is_done
 
     costs = [cost_of(member.case) for member in members]
-    done = [is_done(directory / RUNS, member) for member in members]
+    done = [is_done(directory / RUNS / member.key) for member in members]
     if as_json:
         print_json(_plan_as_json(plan, members, costs, done))
         return

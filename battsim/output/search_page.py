@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from battsim.output.page import Picture, cell_of, render
 from battsim.output.record import write_text
-from battsim.output.sweep_page import Picture, cell_of, embedded
 
 MEMBERS = "members"
 """Column with the directories of a trial, with blanks between them."""
@@ -37,14 +36,11 @@ def write_page(
     best
         Rows of the best designs.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    template = (files("battsim") / "templates" / "search" / "index.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
-    text = page.render(
-        title=title,
+    text = render(
+        "search/index.html",
+        title,
+        pictures,
         paragraphs=paragraphs,
-        pictures=[embedded(picture) for picture in pictures],
         columns=[{"path": name, "name": heading} for name, heading in columns.items()],
         best=[_row(row, list(columns)) for row in best],
         rows=[_row(row, list(columns)) for row in rows],

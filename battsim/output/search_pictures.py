@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from battsim.output.pictures import INK, VOLTAGE, WIDTH, figure_of
-from battsim.output.sweep_pictures import BLUE, GREY, LIGHT, MAP, png_of
+from battsim.output.pictures import INK, VOLTAGE, figure_of
+from battsim.output.sweep_pictures import BLUE, GREY, LIGHT, MAP, panels, png_of
 
 Floats = NDArray[np.float64]
 RANDOM, SEARCH = LIGHT, VOLTAGE
@@ -94,21 +94,14 @@ def slices(
     values, feasible
         Of the objective, shape (n_trials,).
     """
-    across = min(len(parameters), 3)
-    down = -(-len(parameters) // across)
     number = np.arange(values.size)
-    with figure_of((WIDTH * across / 3 + 0.6, 2.4 * down)) as figure:
-        grid = figure.subplots(down, across, sharey=True, squeeze=False)
-        for axes, (path, x) in zip(grid.flat, parameters.items(), strict=False):
+    with panels(len(parameters), 2.4, what) as (figure, grid):
+        for axes, (path, x) in zip(grid, parameters.items(), strict=True):
             axes.plot(x[~feasible], values[~feasible], "x", ms=4, color=GREY)
             axes.scatter(x[feasible], values[feasible], c=number[feasible], cmap=MAP, s=14, lw=0)
             axes.set_xlabel(names[path])
             if path in levels:
                 axes.set_xticks(range(len(levels[path])), levels[path], rotation=30, ha="right")
-        for axes in grid.flat[len(parameters) :]:
-            axes.set_visible(False)
-        for axes in grid[:, 0]:
-            axes.set_ylabel(what)
         return png_of(figure)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +29,8 @@ MOST_NAMED = 8
 STYLES = ("-", "--", ":", "-.")
 LINE = 26
 """Characters after which a label is broken."""
+MOST_ACROSS = 3
+"""So many panels stand side by side."""
 MOST_TICKS = 8
 """So many values that are no numbers are named under an axis."""
 
@@ -113,12 +116,9 @@ def main_effects(
     names
         What the parameters are called.
     """
-    across = min(len(effects), 3)
-    down = -(-len(effects) // across)
     longest = max((len(_short(level)) for path in levels.keys() & effects.keys() for level in levels[path]), default=0)
-    with figure_of((WIDTH * across / 3 + 0.6, (2.4 + 0.04 * longest) * down)) as figure:
-        grid = figure.subplots(down, across, sharey=True, squeeze=False)
-        for axes, (path, effect) in zip(grid.flat, effects.items(), strict=False):
+    with panels(len(effects), 2.4 + 0.04 * longest, _broken(label_of(objective), LINE - 6)) as (figure, grid):
+        for axes, (path, effect) in zip(grid, effects.items(), strict=True):
             axes.errorbar(
                 effect.at,
                 effect.mean,
@@ -136,11 +136,24 @@ def main_effects(
             axes.set_xlabel(_broken(names[path]))
             if path in levels:
                 _name_levels(axes, effect.at, levels[path])
-        for axes in grid.flat[len(effects) :]:
+        return png_of(figure)
+
+
+@contextmanager
+def panels(count: int, height: float, label: str) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure, and panels for one number over each of `count` others, its label at the left of each row.
+
+    `height` is that of a row, inch.
+    """
+    across = min(count, MOST_ACROSS)
+    down = -(-count // across)
+    with figure_of((WIDTH * across / MOST_ACROSS + 0.6, height * down)) as figure:
+        grid = figure.subplots(down, across, sharey=True, squeeze=False)
+        for axes in grid.flat[count:]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
-            axes.set_ylabel(_broken(label_of(objective), LINE - 6))
-        return png_of(figure)
+            axes.set_ylabel(label)
+        yield figure, list(grid.flat[:count])
 
 
 def sensitivity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -23,14 +23,15 @@ def mesh_geometry(cell: HalfCell | FullCell, mesh: Mesh) -> Geometry:
     """Sizes of a cell on a mesh, and warnings about what the mesh could not represent."""
     network = cell.network
     active = [float(mesh.volume[mesh.in_phase(phase_prefix(network, each) + ACTIVE)].sum()) for each in cell.electrodes]
-    connected = sum(connected_volume(cell, electrode) for electrode in cell.electrodes)
+    connected = [connected_volume(cell, each) for each in cell.electrodes]
+    shares = [1.0 - part / whole for part, whole in zip(connected, active, strict=True)]
     return Geometry(
         kind="resolved",
         cells=mesh.n_cells,
         thickness=float(mesh.volume[~mesh.in_phase(SEPARATOR)].sum()) / network.cross_section,
         active_mass=sum(V * each.material.density for V, each in zip(active, cell.electrodes, strict=True)),
-        active_disconnected_fraction=1.0 - connected / sum(active),
-        warnings=(*_disconnected(cell, mesh), *_left_out(cell), *_floored(mesh)),
+        active_disconnected_fraction=1.0 - sum(connected) / sum(active),
+        warnings=(*_disconnected(cell, shares), *_left_out(cell), *_floored(mesh)),
     )
 
 
@@ -39,12 +40,11 @@ def connected_volume(cell: Cell, electrode: Electrode) -> float:
     return float(cell.network.solid_volume[electrode.solid][electrode.counts_for_capacity].sum())
 
 
-def _disconnected(cell: HalfCell | FullCell, mesh: Mesh) -> Iterator[str]:
-    """Electrodes much of whose active material takes no part, so that the result is that of the rest."""
-    for each in cell.electrodes:
-        phase = phase_prefix(cell.network, each) + ACTIVE
-        share = 1.0 - connected_volume(cell, each) / float(mesh.volume[mesh.in_phase(phase)].sum())
+def _disconnected(cell: HalfCell | FullCell, shares: Sequence[float]) -> Iterator[str]:
+    """Electrodes so much of whose active material takes no part that the result is that of the rest."""
+    for each, share in zip(cell.electrodes, shares, strict=True):
         if share > MUCH_DISCONNECTED:
+            phase = phase_prefix(cell.network, each) + ACTIVE
             yield (
                 f"{share:.0%} of the phase {phase} has no path for electrons to the collector, or touches no connected "
                 "electrolyte, and takes no part: the C-rate, capacity and voltage are those of the rest. An image so "

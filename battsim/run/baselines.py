@@ -80,10 +80,8 @@ def run_baselines(resolved: ResolvedRun, results: Path, report: Report, inputs: 
     costs the resolved cell nothing: a cell without a path for ions or electrons through an electrode has nothing
     homogenised beside it, and a rung whose surface cannot pass the current is left out.
     """
-    transport = [each["transport"] for each in resolved.measured]
-    conduction = [Conduction(each["ionic"]["b"], each["electronic"]["sigma_eff_S_m"]) for each in transport]
-    found = homogenise(resolved.cell, resolved.mesh, resolved.images, conduction)
-    missing = list(_missing_paths(resolved, found))
+    found = homogenised_of(resolved.cell, resolved.mesh, resolved.images, resolved.measured)
+    missing = [f"no homogenised cell was run: {sentence}" for sentence in missing_paths(found, resolved.cell)]
     if missing:
         return {"homogenised": _as_json(resolved, found, {}), "notes": missing}
     (results / LADDER).mkdir(exist_ok=True)
@@ -107,14 +105,23 @@ def run_baselines(resolved: ResolvedRun, results: Path, report: Report, inputs: 
     return {"homogenised": _as_json(resolved, found, climbed), "notes": notes, **compared}
 
 
-def _missing_paths(resolved: ResolvedRun, found: HomogenisedCell) -> Iterator[str]:
-    """One sentence for each electrode that ions or electrons cannot cross from one end to the other."""
-    for electrode, each in zip(resolved.cell.electrodes, found.electrodes, strict=True):
+def homogenised_of(
+    cell: HalfCell | FullCell, mesh: Mesh, images: Sequence[VoxelImage], measured: Sequence[Mapping[str, Any]]
+) -> HomogenisedCell:
+    """What the images are to the homogenised model, with the transport that `microstructure.json` has of each."""
+    transport = [each["transport"] for each in measured]
+    conduction = [Conduction(each["ionic"]["b"], each["electronic"]["sigma_eff_S_m"]) for each in transport]
+    return homogenise(cell, mesh, images, conduction)
+
+
+def missing_paths(found: HomogenisedCell, cell: HalfCell | FullCell) -> Iterator[str]:
+    """A sentence for each way that ions or electrons cannot go through an electrode from one end to the other."""
+    for electrode, each in zip(cell.electrodes, found.electrodes, strict=True):
         for value, what in ((each.b, "electrolyte"), (each.conductivity, "conducting solid")):
             if value == 0.0:
                 yield (
-                    f"no homogenised cell was run: no path of {what} leads through the {electrode.name} electrode from "
-                    "the separator to the collector, as the homogenised model takes for granted; use a larger crop"
+                    f"no path of {what} leads through the {electrode.name} electrode from the separator to the "
+                    "collector, as the homogenised model takes for granted; use a larger image, or other fractions"
                 )
 
 

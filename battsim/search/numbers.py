@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from battsim.case import Case
-from battsim.case.messages import shown
+from battsim.case.messages import shown, suggest
 from battsim.errors import CaseError, ImpossibleError
 from battsim.output.record import MICROSTRUCTURE_FILE, plain, read_json
 from battsim.search.formula import Named
@@ -134,11 +134,7 @@ def refuse_wrong_inputs(formula: Named, member: Member, place: str) -> None:
         table = name.split(".")[0]
         if "." in name and table in resolved and number_of(member, name) is None:
             inside = [path for path in _inputs(resolved) if path.startswith(f"{table}.")]
-            near = get_close_matches(name, inside, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise CaseError(
-                f"{place} has {shown(name)}, which is no number of the case; {hint}Known: {', '.join(inside)}"
-            )
+            raise CaseError(f"{place} has {shown(name)}, which is no number of the case; {suggest(name, inside)}")
 
 
 def _inputs(content: Any, path: str = "") -> Iterator[str]:

@@ -8,17 +8,16 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator, model_validator
+from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
 from battsim.case.fields import Count, NonEmpty, Number, Share, Table
-from battsim.case.load import read_toml
-from battsim.case.messages import explain, join, shown
-from battsim.errors import CaseError, InputError
+from battsim.case.messages import join, shown
+from battsim.errors import CaseError
 from battsim.quantity import QuantityError, to_si
 from battsim.search.formula import Named, read_formula
 from battsim.search.space import Between, Choice, Space, Variable
 from battsim.sweep.plan import Limits as SweepLimits
-from battsim.sweep.plan import check_path, parameters_of
+from battsim.sweep.plan import check_path, inner_table, parameters_of, read_tables, refuse_overlap, validated
 from battsim.sweep.sampling import values_of
 
 SEARCH_FILE = "search.toml"
@@ -132,10 +131,7 @@ class SearchFile(Table):
     @model_validator(mode="after")
     def _each_key_once(self) -> SearchFile:
         cheaper = self.screening.set if self.screening else {}
-        paths = [*self.parameters, *self.derived, *self.replicates, *cheaper]
-        for one, other in product(enumerate(paths), enumerate(paths)):
-            if one[0] != other[0] and f"{other[1]}.".startswith(f"{one[1]}."):
-                raise ValueError(f"sets {shown(other[1])}, and {shown(one[1])} as well; keep one of them")
+        refuse_overlap([*self.parameters, *self.derived, *self.replicates, *cheaper])
         for table in (self.objective, self.constraint):
             names = [each.value for each in table]
             if len(set(names)) < len(names):
@@ -241,23 +237,17 @@ def load_search(directory: Path) -> SearchPlan:
         Where there is no such file.
     """
     file = directory / SEARCH_FILE
-    if not file.is_file():
-        raise InputError(
-            f"{file} does not exist; a search is a case directory with a {SEARCH_FILE}, which names keys of case.toml "
-            'with their ranges, such as [parameters] "electrode.thickness" = { low = "40 um", high = "120 um" }, and '
-            'an objective, such as [[objective]] value = "energy_Wh_m2", direction = "maximise"'
-        )
-    return read_search(
-        read_toml(file, LARGEST_FILE, 'Strings and dotted paths need quotes ("1 C", "protocol.0.rate")'), str(file)
+    usual = (
+        f"a search is a case directory with a {SEARCH_FILE}, which names keys of case.toml with their ranges, such as "
+        '[parameters] "electrode.thickness" = { low = "40 um", high = "120 um" }, and an objective, such as '
+        '[[objective]] value = "energy_Wh_m2", direction = "maximise"'
     )
+    return read_search(read_tables(file, LARGEST_FILE, usual), str(file))
 
 
 def read_search(data: Mapping[str, Any], file: str = SEARCH_FILE) -> SearchPlan:
     """The plan in a table; `file` is what messages call it. Raises CaseError as `load_search`."""
-    try:
-        written = SearchFile.model_validate(data)
-    except ValidationError as error:
-        raise CaseError(join(file, [line.strip() for line in explain(error, SearchFile)])) from None
+    written = validated(SearchFile, data, file)
     problems: list[str] = []
     space = _space(written.parameters, problems)
     replicates = parameters_of("replicates", written.replicates, problems, on_grid=True)
@@ -324,11 +314,9 @@ def _space(written: Mapping[str, Any], problems: list[str]) -> dict[str, Variabl
                 problems.append(f"{place} = {shown(value)}: has a value twice; name each once")
             found[path] = Choice(tuple(value))
         elif isinstance(value, Mapping):
-            try:
-                found[path] = Between.model_validate(value)
-            except ValidationError as error:
-                lines = explain(error, Between)
-                problems += [f"{place}{line}" if line.startswith(" ") else f"{place}.{line}" for line in lines]
+            inner = inner_table(Between, value, place, problems)
+            if inner is not None:
+                found[path] = inner
         else:
             problems.append(
                 f"{place} = {shown(value)}: must be a range such as {{ low = 0.25, high = 0.5 }}, or a list of choices"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from battsim.search.front import hypervolume_so_far, worst_of
 from battsim.search.plan import SearchPlan
 from battsim.search.screening import FOLDER, told_of
 from battsim.search.study import Answer, Finished
+from battsim.sweep.collect import columns_of, csv_text
 from battsim.sweep.members import RUNS
 from battsim.sweep.sensitivity import pareto_front
 
@@ -64,19 +63,9 @@ def rows_of(outcome: Outcome, designer: Designer) -> list[Row]:
     return rows
 
 
-def _text(cell: Any) -> str:
-    """A cell of the table; numbers to the last bit."""
-    return "" if cell is None else repr(cell) if isinstance(cell, float) else str(cell)
-
-
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write search.csv; a reader sees the old file or the new one."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_text(row.get(name)) for name in columns] for row in rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(rows, columns_of(rows)))
 
 
 def _row(trial: Finished, purpose: str, model: str, designer: Designer) -> Row:

@@ -13,12 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from battsim.case import FullCellCase, ResolvedCase, initial_stoichiometries
 from battsim.errors import ImpossibleError, NotConvergedError
-from battsim.homogenise import BASELINES, Conduction, homogenise, ladder
+from battsim.homogenise import BASELINES, ladder
 from battsim.models.p2d.cell import P2DCell
 from battsim.output.checkpoint import Checkpoint
 from battsim.output.record import MICROSTRUCTURE_FILE, recorded, write_json
 from battsim.post.geometry import mesh_geometry
 from battsim.run import built_cell, input_files
+from battsim.run.baselines import homogenised_of, missing_paths
 from battsim.run.checkpoint import inputs_of
 from battsim.run.line import run_cell
 from battsim.run.p2d import p2d_summary
@@ -73,16 +74,9 @@ def run_screening(
 
 def _homogenised(case: ResolvedCase | FullCellCase, built: BuiltCell, results: Path, report: Report) -> dict[str, Any]:
     """The rung `p2d_image` of the ladder, through the protocol."""
-    transport = [each["transport"] for each in built.by_electrode]
-    conduction = [Conduction(each["ionic"]["b"], each["electronic"]["sigma_eff_S_m"]) for each in transport]
-    found = homogenise(built.cell, built.mesh, built.images, conduction)
-    for electrode, each in zip(built.cell.electrodes, found.electrodes, strict=True):
-        if each.b == 0.0 or each.conductivity == 0.0:
-            what = "electrolyte" if each.b == 0.0 else "conducting solid"
-            raise ImpossibleError(
-                f"no path of {what} leads through the {electrode.name} electrode from the separator to the collector, "
-                "as the homogenised model takes for granted; use a larger image, or other fractions"
-            )
+    found = homogenised_of(built.cell, built.mesh, built.images, built.by_electrode)
+    for sentence in missing_paths(found, built.cell):
+        raise ImpossibleError(sentence)
     cell = P2DCell(dict(ladder(found))[BASELINES["p2d_image"]])
     one_c = one_c_of(case, built.cell) / built.cell.network.cross_section
     start = initial_stoichiometries(case, tuple(electrode.material for electrode in built.cell.electrodes))

@@ -22,7 +22,7 @@ from battsim.search.screening import FOLDER, finalists, run_screening
 from battsim.search.show import write_search_page
 from battsim.search.study import DATABASE, Answer, Finished, State, finished, importance_of, open_storage, open_study
 from battsim.sweep.engine import More, Workers, connected, prepare, run_on
-from battsim.sweep.members import RUNS, locked, member_of, standing_of
+from battsim.sweep.members import RUNS, is_done, locked, member_of, standing_of
 from battsim.sweep.plan import Limits
 from battsim.sweep.worker import RunCase
 
@@ -140,7 +140,7 @@ def _finals(
     best, checks = finalists(trials, plan)
     chosen = [(trial, full.members(design_of(trial, designer))) for trial in (*best, *checks)]
     distinct = {member.key: member for _, members in chosen for member in members}
-    to_do = [member for member in distinct.values() if standing_of(runs / member.key).state != "done"]
+    to_do = [member for member in distinct.values() if not is_done(runs / member.key)]
     if to_do:
         prepare(to_do, runs)
         run_members(runs, run, once(to_do, report))

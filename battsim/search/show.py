@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from battsim.output import search_pictures as draw
 from battsim.output import sweep_pictures
 from battsim.output.labels import last_key, shown
+from battsim.output.page import Picture
 from battsim.output.search_page import write_page
 from battsim.output.search_pictures import Course
-from battsim.output.sweep_page import Picture
 from battsim.search.designs import Designer
-from battsim.search.plan import Objective
-from battsim.search.results import Outcome, Row, best_so_far, design_of, points_of
+from battsim.search.plan import Objective, SearchPlan
+from battsim.search.results import Outcome, Row, best_so_far, points_of
 from battsim.search.screening import told_of
+from battsim.search.space import Choice
 from battsim.search.study import Finished
+from battsim.sweep.findings import coded
 from battsim.sweep.sensitivity import pareto_front
 
 Floats = NDArray[np.float64]
@@ -113,7 +115,7 @@ def _pictures(outcome: Outcome, designer: Designer, summary: Mapping[str, Any]) 
         )
     tried = [trial for trial in outcome.trials if trial.answer.objectives is not None]
     if len(tried) > 1:
-        parameters, levels = _parameters(tried, designer)
+        parameters, levels = _parameters(tried, plan)
         feasible = np.array([trial.state == "done" for trial in tried])
         for k, objective in enumerate(plan.objectives):
             picture = draw.slices(
@@ -152,15 +154,10 @@ def _courses(outcome: Outcome, designer: Designer, summary: Mapping[str, Any]) -
     return found
 
 
-def _parameters(trials: Sequence[Finished], designer: Designer) -> tuple[dict[str, Floats], dict[str, tuple[str, ...]]]:
+def _parameters(trials: Sequence[Finished], plan: SearchPlan) -> tuple[dict[str, Floats], dict[str, tuple[str, ...]]]:
     """Parameters as numbers in the unit they are written in, and the names of the values of those that are none."""
-    found, levels = dict[str, Floats](), dict[str, tuple[str, ...]]()
-    for path in designer.plan.space:
-        cells = [trial.params[path] for trial in trials]
-        if all(isinstance(cell, int | float) for cell in cells):
-            found[path] = np.array(cells, dtype=np.float64)
-        else:
-            written = [str(design_of(trial, designer)[path]) for trial in trials]
-            levels[path] = tuple(dict.fromkeys(written))
-            found[path] = np.array([levels[path].index(text) for text in written], dtype=np.float64)
-    return found, levels
+    columns = {path: [trial.params[path] for trial in trials] for path in plan.space}
+    for path, variable in plan.space.items():
+        if isinstance(variable, Choice):  # optuna has tables and lists as JSON
+            columns[path] = [variable.written(value) for value in columns[path]]
+    return coded(columns)

@@ -38,17 +38,22 @@ def rows_of(members: Sequence[Member], runs: Path, errors: Mapping[str, str | No
 def write_index(runs: Path, rows: Sequence[Row]) -> None:
     """Write `index.csv` and `index.parquet`; a reader sees the old files or the new ones."""
     columns = columns_of(rows)
+    write_text(runs / f"{INDEX}.csv", csv_text(rows, columns))
+    _write_parquet(runs / f"{INDEX}.parquet", rows, columns)
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every column that some row has, in the order of their first appearance."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """A table as CSV, numbers to the last bit; a cell that is None or that a row does not have is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_text(row.get(name)) for name in columns] for row in rows)
-    write_text(runs / f"{INDEX}.csv", text.getvalue())
-    _write_parquet(runs / f"{INDEX}.parquet", rows, columns)
-
-
-def columns_of(rows: Sequence[Row]) -> list[str]:
-    """Every column that some row has, in the order of their first appearance."""
-    return list(dict.fromkeys(name for row in rows for name in row))
+    return text.getvalue()
 
 
 def numbers_of(content: Any, path: str = "") -> Iterator[tuple[str, float | int]]:
@@ -86,8 +91,7 @@ def _at(content: Mapping[str, Any], path: str) -> Any:
     return place
 
 
-def _text(cell: Cell) -> str:
-    """A cell of the CSV table; numbers to the last bit."""
+def _text(cell: Any) -> str:
     return "" if cell is None else repr(cell) if isinstance(cell, float) else str(cell)
 
 

@@ -225,11 +225,17 @@ def _objectives(rows: Sequence[Row], wanted: Sequence[str]) -> list[str]:
 
 def _parameters(rows: Sequence[Row], paths: Sequence[str]) -> tuple[dict[str, Floats], dict[str, tuple[str, ...]]]:
     """Parameters that change, as numbers, and the names of the values of those that are none."""
+    columns = {path: [row.get(path) for row in rows] for path in paths}
+    return coded({path: cells for path, cells in columns.items() if len(set(cells)) > 1})
+
+
+def coded(columns: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Floats], dict[str, tuple[str, ...]]]:
+    """Columns as numbers, each shape (n_rows,), and the names of the values of those that are none.
+
+    A column with a cell that is no number has 0, 1, ... in the order of their first for what its cells say.
+    """
     found, levels = dict[str, Floats](), dict[str, tuple[str, ...]]()
-    for path in paths:
-        cells = [row.get(path) for row in rows]
-        if len(set(cells)) < 2:
-            continue
+    for path, cells in columns.items():
         if all(isinstance(cell, int | float) for cell in cells):
             found[path] = np.array(cells, dtype=np.float64)
         else:

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import shutil
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -276,6 +277,12 @@ def _rename(table: Mapping[str, Any], key: str, name: str, new: str) -> None:
     raise AssertionError(f"{key} does not name {name}")
 
 
+def remove_member(directory: Path) -> None:
+    """Removes the directory of a member; leaves whatever else it may be, such as a link to one."""
+    if not directory.is_symlink() and (directory / MEMBER_FILE).is_file():
+        shutil.rmtree(directory)
+
+
 def told_of(directory: Path) -> dict[str, Any]:
     """Content of member.json; empty where it is missing or cannot be read."""
     return read_json(directory / MEMBER_FILE) or {}
@@ -292,6 +299,11 @@ def standing_of(directory: Path) -> Standing:
     return Standing(
         state, int(content.get("tries", 0)), content.get("error"), content.get("worker"), content.get("started")
     )
+
+
+def is_done(directory: Path) -> bool:
+    """Whether a member has finished results."""
+    return standing_of(directory).state == "done"
 
 
 def put_standing(directory: Path, standing: Standing) -> None:

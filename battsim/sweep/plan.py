@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StrictInt, StrictStr, ValidationError, field_validator, model_validator
 
@@ -22,6 +22,7 @@ Method = Literal["grid", "zip", "list", "latin-hypercube", "sobol"]
 SAMPLED = ("latin-hypercube", "sobol")
 LARGEST_FILE = 10_000_000
 
+T = TypeVar("T", bound=Table)
 Design = dict[str, Any]
 """Values, as they would stand in a case, by the dotted paths of their keys."""
 Memory = Annotated[float, si("byte"), Field(ge=2**26)]
@@ -84,9 +85,7 @@ class SweepFile(Table):
             verb = "needs samples, such as samples = 64" if self.samples is None else "has no samples; delete the key"
             raise ValueError(f'with method = "{self.method}" {verb}')
         paths = [*(self.parameters or dict.fromkeys(p for member in self.members for p in member)), *self.replicates]
-        for one, other in product(enumerate(paths), enumerate(paths)):
-            if one[0] != other[0] and f"{other[1]}.".startswith(f"{one[1]}."):
-                raise ValueError(f"sets {shown(other[1])}, and {shown(one[1])} as well; keep one of them")
+        refuse_overlap(paths)
         return self
 
 
@@ -161,15 +160,16 @@ def load_plan(directory: Path) -> Plan:
         Where there is no such file.
     """
     file = directory / SWEEP_FILE
-    return read_plan(_read_toml(file), str(file))
+    usual = (
+        f"a sweep is a case directory with a {SWEEP_FILE}, which names the keys of case.toml that change, such as "
+        '[parameters] "protocol.0.rate" = ["C/5", "1 C"]'
+    )
+    return read_plan(read_tables(file, LARGEST_FILE, usual), str(file))
 
 
 def read_plan(data: Mapping[str, Any], file: str = SWEEP_FILE) -> Plan:
     """The plan in a table; `file` is what messages call it. Raises CaseError as `load_plan`."""
-    try:
-        written = SweepFile.model_validate(data)
-    except ValidationError as error:
-        raise CaseError(join(file, [line.strip() for line in explain(error, SweepFile)])) from None
+    written = validated(SweepFile, data, file)
     problems: list[str] = []
     on_grid = written.method not in SAMPLED
     parameters = parameters_of("parameters", written.parameters, problems, on_grid=on_grid)
@@ -213,12 +213,13 @@ def parameters_of(
                 problems.append(f"{place}: is empty; it needs at least one value")
             found[path] = tuple(value)
         elif isinstance(value, Mapping):
+            inner = inner_table(Range, value, place, problems)
+            if inner is None:
+                continue
+            found[path] = inner
             try:
-                found[path] = Range.model_validate(value)
                 if on_grid:
-                    values_of(found[path])
-            except ValidationError as error:
-                problems += [_at(place, line) for line in explain(error, Range)]
+                    values_of(inner)
             except ValueError as error:
                 problems.append(f"{place} {error}")
         else:
@@ -229,22 +230,41 @@ def parameters_of(
     return found
 
 
-def _at(place: str, line: str) -> str:
-    """A problem of a range with the path of its parameter; one about the range as a whole begins with a blank."""
-    return f"{place}{line}" if line.startswith(" ") else f"{place}.{line}"
-
-
 def check_path(path: str) -> None:
     """Refuses what is no dotted path of a key with a ValueError."""
     if not path or any(not part for part in path.split(".")):
         raise ValueError(f'has {shown(path)}, which is no dotted path of a key, such as "protocol.0.rate"')
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
-    """The tables of a sweep file."""
+def refuse_overlap(paths: Sequence[str]) -> None:
+    """Refuses a dotted path that is there twice, or leads into another, with a ValueError."""
+    for one, other in product(enumerate(paths), enumerate(paths)):
+        if one[0] != other[0] and f"{other[1]}.".startswith(f"{one[1]}."):
+            raise ValueError(f"sets {shown(other[1])}, and {shown(one[1])} as well; keep one of them")
+
+
+# reading a file of dotted paths, here and in a search
+
+
+def read_tables(file: Path, largest: int, usual: str) -> dict[str, Any]:
+    """Content of a file of at most so many bytes; InputError with what is usual in it where there is none."""
     if not file.is_file():
-        raise InputError(
-            f"{file} does not exist; a sweep is a case directory with a {SWEEP_FILE}, which names the keys of "
-            'case.toml that change, such as [parameters] "protocol.0.rate" = ["C/5", "1 C"]'
-        )
-    return read_toml(file, LARGEST_FILE, 'Strings and dotted paths need quotes ("1 C", "protocol.0.rate")')
+        raise InputError(f"{file} does not exist; {usual}")
+    return read_toml(file, largest, 'Strings and dotted paths need quotes ("1 C", "protocol.0.rate")')
+
+
+def validated(table: type[T], data: Mapping[str, Any], file: str) -> T:
+    """The data as such a table; CaseError with all that is wrong with it."""
+    try:
+        return table.model_validate(data)
+    except ValidationError as error:
+        raise CaseError(join(file, [line.strip() for line in explain(error, table)])) from None
+
+
+def inner_table(table: type[T], data: Mapping[str, Any], place: str, problems: list[str]) -> T | None:
+    """The data at a place in a file as such a table; what is wrong with it goes to the problems, and None comes."""
+    try:
+        return table.model_validate(data)
+    except ValidationError as error:  # what is about the table as a whole begins with a blank
+        problems += [place + line if line.startswith(" ") else f"{place}.{line}" for line in explain(error, table)]
+        return None

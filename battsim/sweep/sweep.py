@@ -11,15 +11,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from battsim.output.labels import label_of, labels_of
+from battsim.output.page import Picture
 from battsim.output.record import write_json
-from battsim.output.sweep_page import PAGE, Picture, write_page
+from battsim.output.sweep_page import PAGE, write_page
 from battsim.run import run_case
 from battsim.run.drawing import drawing
 from battsim.run.sinks import Report, silent
 from battsim.sweep.collect import Row, rows_of, write_index
 from battsim.sweep.engine import Workers, prepare, run_members
 from battsim.sweep.findings import Findings, Front, findings_of
-from battsim.sweep.members import Member, locked, standing_of
+from battsim.sweep.members import Member, is_done, locked
 from battsim.sweep.plan import Plan
 from battsim.sweep.worker import Outcome, RunCase
 
@@ -60,7 +61,7 @@ def run_sweep(
     runs.mkdir(exist_ok=True)
     began, outcomes = time.perf_counter(), dict[str, Outcome]()
     with locked(runs):
-        before = {member.key for member in members if is_done(runs, member)}
+        before = {member.key for member in members if is_done(runs / member.key)}
         try:
             prepare(members, runs)
             to_do = [member for member in members if member.key not in before]
@@ -76,11 +77,6 @@ def run_sweep(
         with drawing(report):
             _show(runs, rows, found, plan.paths, title)
     return summary
-
-
-def is_done(runs: Path, member: Member) -> bool:
-    """Whether a member has finished results."""
-    return standing_of(runs / member.key).state == "done"
 
 
 def _summary(rows: Sequence[Row], members: Sequence[Member], before: int, wall: float) -> dict[str, Any]:
