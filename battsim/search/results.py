@@ -96,7 +96,7 @@ def summary_of(outcome: Outcome, designer: Designer, wall: float) -> dict[str, A
     """Content of search.json."""
     plan = designer.plan
     states = [trial.state for trial in outcome.trials]
-    judges = [final.found for final in outcome.finals if not final.check] if plan.screening else list(outcome.trials)
+    judges = [final.found for final in outcome.finals] if plan.screening else list(outcome.trials)
     feasible = [trial for trial in judges if trial.state == "done"]
     found: dict[str, Any] = {
         "kind": "search",

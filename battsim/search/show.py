@@ -53,13 +53,15 @@ def conclusions(summary: Mapping[str, Any], designer: Designer) -> Iterator[str]
         f"{summary['trials']} designs ({plan.sampler}) for {aims}: {summary['done']} within the limits, "
         f"{summary['infeasible']} outside, {summary['failed']} failed; {summary['evaluations']} members run."
     )
-    by = " of the finalists" if plan.screening else ""
+    by = " of those computed as the case says" if plan.screening else ""
     if "pareto" in summary:
         yield f"No other design{by} beats {len(summary['pareto'])} of them in all objectives at once."
     elif summary["best"] is not None:
         yield f"The best{by}: {best_in_words(summary['best'], plan.objectives[0])}."
     else:
         yield f"No design{by} met all the limits."
+    if summary.get("best") and any(_same(each, summary["best"]) for each in _checks(summary)):
+        yield "It is one of the checks, so that the screening led astray: ask for more finalists."
     if len(plan.replicates) > 1:
         yield (
             f"Each design was run {len(plan.replicates)} times; the search took the mean, made worse by "
@@ -67,12 +69,14 @@ def conclusions(summary: Mapping[str, Any], designer: Designer) -> Iterator[str]
         )
     beside = summary.get("random")
     if beside and "best" in beside:
+        objective, own = plan.objectives[0], summary["best_so_far"][-1]
         best = "none within the limits"
         if beside["best"] is not None:
-            best = f"the best {best_in_words(beside['best'], plan.objectives[0])}"
-        own = summary["best_so_far"][-1]
-        against = f"; the best of the search by the same: {own:.5g}" if plan.screening and own is not None else ""
-        yield f"{beside['trials']} designs at random, judged by the {beside['judged_by']}: {best}{against}."
+            best = f"the best {best_in_words(beside['best'], objective)}"
+            if own is not None:
+                best += f"; as the search takes it {beside['best']['objectives'][objective.name]['told']:.5g}, against "
+                best += f"{own:.5g} of the search's best by the same"
+        yield f"{beside['trials']} designs at random, judged by the {beside['judged_by']}: {best}."
     if plan.screening:
         for name, found in summary["screening"]["rank_correlation"].items():
             rank = "not known" if found["spearman"] is None else f"{found['spearman']:.2f}"
@@ -80,6 +84,15 @@ def conclusions(summary: Mapping[str, Any], designer: Designer) -> Iterator[str]
                 f"Rank correlation (Spearman) of screening and case for {name}: {rank}, over {found['designs']} "
                 "designs. Among the best alone it is lower than over the whole range."
             )
+
+
+def _checks(summary: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Designs that the case was computed for only to see how far the screening is right."""
+    yield from (each["case"] for each in summary.get("screening", {}).get("finalists", []) if each["check"])
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return bool(one["members"] == other["members"])
 
 
 def best_in_words(best: Mapping[str, Any], objective: Objective) -> str:

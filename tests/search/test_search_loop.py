@@ -290,8 +290,11 @@ def test_the_front_is_that_of_all_designs(kit: SimpleNamespace, tmp_path: Path) 
     assert "best" not in summary
 
 
-def test_screening_hands_on_the_best_and_the_case_decides(kit: SimpleNamespace, tmp_path: Path) -> None:
-    """The screening is right but for its winner, which the case likes least."""
+def test_screening_hands_on_the_best_and_the_case_decides(
+    kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The screening is wrong throughout, so that the case likes best what it liked least: the last of the checks."""
+    monkeypatch.setattr("battsim.search.search.write_search_page", write_search_page)
     plan = kit.plan_of(
         trials=15, screening={"model": "same", "set": {"solver.p2d.radial": 5}, "finalists": 3, "checks": 2}
     )
@@ -309,7 +312,8 @@ def test_screening_hands_on_the_best_and_the_case_decides(kit: SimpleNamespace, 
     finalists = [each for each in summary["screening"]["finalists"] if not each["check"]]
     screened = sorted((float(row["f"]) for row in rows(tmp_path) if row["purpose"] == "search"), reverse=True)
     assert [each["screening"]["objectives"]["f"]["mean"] for each in finalists] == screened[:3]
-    assert summary["best"]["objectives"]["f"]["mean"] == pytest.approx(-screened[2])  # the worst of the finalists
+    assert summary["best"]["objectives"]["f"]["mean"] == pytest.approx(-screened[-1])  # a check, and the best of all
+    assert "one of the checks, so that the screening led astray" in (tmp_path / "search.html").read_text("utf-8")
     assert summary["best"]["members"][0].startswith("runs/")
     assert summary["screening"]["rank_correlation"] == {"f": {"designs": 5, "spearman": pytest.approx(-1.0)}}
     checks = [
