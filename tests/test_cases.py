@@ -30,7 +30,14 @@ from battsim.post.transport import effective_transport
 from battsim.run import build_image
 
 CASES = {file.parent.name: file.parent for file in sorted((Path(__file__).parent.parent / "cases").glob("*/case.toml"))}
-SLOW = ("binder-morphology", "graded-electrode", "model-generations", "search-screened", "sweep-porosity-thickness")
+SLOW = (
+    "binder-morphology",
+    "full-cell",
+    "graded-electrode",
+    "model-generations",
+    "search-screened",
+    "sweep-porosity-thickness",
+)
 """Run by `pytest -m slow tests/test_cases.py`."""
 TEMPLATES = Path(battsim.__file__).parent / "templates"
 ORIGINS = ("exact", "published", "own-run")
