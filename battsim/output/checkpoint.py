@@ -73,7 +73,8 @@ def save(folder: Path, number: int, content: Mapping[str, Any], arrays: Arrays) 
     try:
         with part.open("wb") as stream:
             text = np.frombuffer(json.dumps(content).encode(), np.uint8)
-            np.savez(stream, **{CONTENT: text}, **arrays)  # has allow_pickle only from numpy 2.2 on
+            entries: dict[str, Any] = {CONTENT: text, **arrays}
+            np.savez(stream, **entries)  # allow_pickle only since numpy 2.2: before that it is saved as an array
             _to_disk(stream)
         # the digest first: a checkpoint is there from the moment on at which its own file has its name
         with digest.open("w", encoding="utf-8") as stream:
