@@ -108,6 +108,8 @@ def _write_parquet(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> N
             cells = [None if cell is None else str(cell) for cell in cells]
         elif any(isinstance(cell, float) for cell in known):
             cells = [None if cell is None else float(cell) for cell in cells]
+        elif not all(isinstance(cell, bool) for cell in known):
+            cells = [None if cell is None else int(cell) for cell in cells]
         table[name] = pyarrow.array(cells)
     part = path.with_name(f".{path.name}.part")
     parquet.write_table(pyarrow.table(table), part)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from battsim import cli
 from battsim.case import load_case
 from battsim.run import run_case
+from battsim.sweep.collect import write_index
 
 TORTUOSITY = 'name = "packed"\n' + Path(__file__).with_name("tortuosity.toml").read_text(encoding="utf-8")
 SWEEP = """
@@ -118,6 +119,25 @@ def test_the_table_has_inputs_and_numbers(swept: tuple[Path, dict[str, Any]]) ->
     for typed, row in zip(table, rows, strict=True):
         assert typed.keys() == row.keys()
         assert all(str(cell if cell is not None else "") == row[name] for name, cell in typed.items())
+
+
+def test_a_column_of_the_typed_table_may_mix_kinds_of_values(tmp_path: Path) -> None:
+    mixed: dict[str, list[Any]] = {
+        "flags": [True, False],
+        "numbers": [2, True],
+        "reals": [0.5, 2],
+        "texts": [1, "C/5"],
+        "gaps": [None, 3],
+    }
+    write_index(tmp_path, [dict(zip(mixed, row, strict=True)) for row in zip(*mixed.values(), strict=True)])
+    found = parquet.read_table(tmp_path / "index.parquet").to_pydict()
+    assert {name: [repr(cell) for cell in cells] for name, cells in found.items()} == {
+        "flags": ["True", "False"],
+        "numbers": ["2", "1"],
+        "reals": ["0.5", "2.0"],
+        "texts": ["'1'", "'C/5'"],
+        "gaps": ["None", "3"],
+    }
 
 
 def test_the_page_is_one_file_that_links_its_members(swept: tuple[Path, dict[str, Any]]) -> None:
