@@ -42,9 +42,8 @@ SLOW = (
 TEMPLATES = Path(battsim.__file__).parent / "templates"
 ORIGINS = ("exact", "published", "own-run")
 
-EACH_CASE = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CASES]
-)
+MARKS = {name: [pytest.mark.slow] if name in SLOW else [] for name in CASES}
+EACH_CASE = pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS[name]) for name in CASES])
 
 Tables = dict[str, np.ndarray]
 Runner = Callable[[str], "Run"]
@@ -234,7 +233,7 @@ def test_the_templates_are_the_cases() -> None:
 @pytest.mark.parametrize(
     ("name", "check"),
     [
-        pytest.param(name, check, id=f"{name}: {check}", marks=[pytest.mark.slow] if name in SLOW else [])
+        pytest.param(name, check, id=f"{name}: {check}", marks=MARKS[name])
         for name, case in CASES.items()
         for check in read_checks(case / "expected.toml")
     ],

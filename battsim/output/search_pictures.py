@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from battsim.output.pictures import INK, VOLTAGE, figure_of
-from battsim.output.sweep_pictures import BLUE, GREY, LIGHT, MAP, panels, png_of
+from battsim.output.sweep_pictures import BLUE, GREY, MAP, panels, png_of
 
 Floats = NDArray[np.float64]
-RANDOM, SEARCH = LIGHT, VOLTAGE
+SEARCH = VOLTAGE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -122,9 +122,7 @@ def main_effects(
             axes.errorbar(
                 effect.at,
                 effect.mean,
-                yerr=bars(effect.mean, effect.spread, signed=can_be_negative(objective))
-                if effect.spread.any()
-                else None,
+                yerr=_bars_of(effect.mean, effect.spread, signed=can_be_negative(objective)),
                 color=VOLTAGE,
                 marker="o",
                 ls="none" if path in levels else "-",
@@ -203,6 +201,11 @@ def bars(mean: Floats, spread: Floats, *, signed: bool) -> Floats:
     return np.stack([spread if signed else np.clip(spread, 0.0, np.maximum(mean, 0.0)), spread])
 
 
+def _bars_of(mean: Floats, spread: Floats | None, *, signed: bool) -> Floats | None:
+    """Those bars; None where nothing spreads."""
+    return None if spread is None or not spread.any() else bars(mean, spread, signed=signed)
+
+
 def _in_mAh_cm2(curve: Curve) -> Curve:
     return replace(curve, y=0.1 * curve.y, spread_y=None if curve.spread_y is None else 0.1 * curve.spread_y)
 
@@ -211,10 +214,8 @@ def _draw_curves(figure: Figure, axes: Axes, curves: Sequence[Curve]) -> None:
     """Curves with their bars, and a legend beside them that says what colours and lines mean."""
     looks = looks_of(curves)
     for curve, (colour, style) in zip(curves, looks.each, strict=True):
-        x, y = (
-            None if spread is None or not spread.any() else bars(mean, spread, signed=False)
-            for mean, spread in ((curve.x, curve.spread_x), (curve.y, curve.spread_y))
-        )
+        x = _bars_of(curve.x, curve.spread_x, signed=False)
+        y = _bars_of(curve.y, curve.spread_y, signed=False)
         axes.errorbar(
             curve.x, curve.y, xerr=x, yerr=y, marker="o", ls=style, ms=3.5, lw=1.3, elinewidth=0.8, capsize=2, c=colour
         )

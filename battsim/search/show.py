@@ -60,7 +60,9 @@ def conclusions(summary: Mapping[str, Any], designer: Designer) -> Iterator[str]
         yield f"The best{by}: {best_in_words(summary['best'], plan.objectives[0])}."
     else:
         yield f"No design{by} met all the limits."
-    if summary.get("best") and any(_same(each, summary["best"]) for each in _checks(summary)):
+    finals = summary.get("screening", {}).get("finalists", [])
+    checks = [each["case"]["members"] for each in finals if each["check"]]
+    if summary.get("best") and summary["best"]["members"] in checks:
         yield "It is one of the checks, so that the screening led astray: ask for more finalists."
     if len(plan.replicates) > 1:
         yield (
@@ -84,15 +86,6 @@ def conclusions(summary: Mapping[str, Any], designer: Designer) -> Iterator[str]
                 f"Rank correlation (Spearman) of screening and case for {name}: {rank}, over {found['designs']} "
                 "designs. Among the best alone it is lower than over the whole range."
             )
-
-
-def _checks(summary: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Designs that the case was computed for only to see how far the screening is right."""
-    yield from (each["case"] for each in summary.get("screening", {}).get("finalists", []) if each["check"])
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return bool(one["members"] == other["members"])
 
 
 def best_in_words(best: Mapping[str, Any], objective: Objective) -> str:

@@ -206,6 +206,14 @@ def _designs(rows: Sequence[Row], paths: Sequence[str]) -> NDArray[np.int64]:
     return np.array(found, dtype=np.int64)
 
 
+def _grouped(rows: Sequence[Row], paths: Sequence[str]) -> dict[Setting, list[Row]]:
+    """Rows by their values at the paths, in the order of their first."""
+    groups: dict[Setting, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_setting(row, paths), []).append(row)
+    return groups
+
+
 def _setting(row: Row, paths: Sequence[str]) -> Setting:
     return tuple(row.get(path) for path in paths)
 
@@ -294,22 +302,17 @@ def _curves(rows: Sequence[Row], paths: Sequence[str], fast: Collection[str], x:
     rows = [row for row in rows if all(isinstance(row.get(name), int | float) for name in (x, y))]
     slow = _by_weight(rows, [path for path in paths if path not in fast], _column(rows, y))
     names = labels_of(slow)
-    groups: dict[Setting, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_setting(row, slow), []).append(row)
     return tuple(
         _curve(group, {names[path]: cell for path, cell in zip(slow, setting, strict=True)}, list(fast), x, y)
-        for setting, group in groups.items()
+        for setting, group in _grouped(rows, slow).items()
     )
 
 
 def _curve(rows: Sequence[Row], design: Mapping[str, Cell], fast: Sequence[str], x: str, y: str) -> Curve:
     """Mean and standard deviation of the replicates at each speed, in the order of x."""
-    at = _designs(rows, fast)
-    groups = [np.flatnonzero(at == k) for k in range(int(at.max()) + 1)]
-    along, values = _column(rows, x), _column(rows, y)
+    groups = [(_column(group, x), _column(group, y)) for group in _grouped(rows, fast).values()]
     points = np.array(
-        [[along[g].mean(), values[g].mean(), _deviation(along[g]), _deviation(values[g])] for g in groups]
+        [[along.mean(), values.mean(), _deviation(along), _deviation(values)] for along, values in groups]
     )
     points = points[np.argsort(points[:, 0], kind="stable")].T
     return Curve(_in_words(design), points[0], points[1], points[2], points[3], design)
